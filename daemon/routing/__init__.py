@@ -1,0 +1,1 @@
+"""Finding which nodes have a piece of content."""

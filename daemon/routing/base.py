@@ -1,0 +1,47 @@
+"""The interface of a router; the in-memory router and the libp2p router implement it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A node that claims to have a piece of content."""
+
+    id: str
+    """The libp2p peer ID in base58, or any other name that is the node's own."""
+    addresses: tuple[IPv4Address | IPv6Address, ...]
+    """Where its registry can be reached, to be tried as RFC 8305 has it."""
+    registry_port: int
+
+
+class Router(Protocol):
+    """What the daemon needs of a router. Keys are digests and image names, as text."""
+
+    async def ready(self) -> bool:
+        """Tell whether the node knows others and has been connected."""
+
+    def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+        """Yield up to ``count`` peers that advertise a key, as they are found; never this node itself.
+
+        The iterator ends when no more are to be found. It does not watch the clock: whoever waits does.
+        """
+
+    async def advertise(self, keys: Iterable[str]) -> None:
+        """Tell the network that this node has keys, and keep telling it until they are withdrawn."""
+
+    async def withdraw(self, keys: Iterable[str]) -> None:
+        """Stop telling it."""
+
+    async def peers(self) -> Sequence[Peer]:
+        """Return the nodes that this one knows."""
+
+    def addresses(self) -> Sequence[str]:
+        """Return this node's own multiaddrs."""
+
+    async def run(self) -> None:
+        """Take part in the network until cancelled."""
