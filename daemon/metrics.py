@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 _SIZES = [1024.0 * 5**power for power in range(10)]
 _REGISTRY_LABELS = 64
 
-prometheus.disable_created_metrics()
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there
 
 
 class Metrics:
@@ -73,7 +73,10 @@ class Metrics:
         prometheus.ProcessCollector(registry=self.registry)
 
     def registry_label(self, name: str) -> str:
-        """Return a registry's name as a label; strangers choose names, so only the first few are kept apart."""
+        """Return a registry's name as a label.
+
+        Strangers choose names: only the first few are kept apart, the rest is ``other``.
+        """
         if name in self._registry_labels:
             return name
         if len(self._registry_labels) >= _REGISTRY_LABELS:
