@@ -1,0 +1,58 @@
+"""JSON patch operations (RFC 6902) and the pointers in them (RFC 6901)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webhook.mutation.model import Operation
+
+Location = tuple[str | int, ...]
+"""Keys and indices from the root of the document to a value."""
+
+
+def pointer(location: Location) -> str:
+    """Return the JSON pointer to a location."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def add(location: Location, value: Any) -> Operation:
+    """Set a member (replacing an existing one) or insert before an index; "-" appends."""
+    return {"op": "add", "path": pointer(location), "value": value}
+
+
+def replace(location: Location, value: Any) -> Operation:
+    """Replace an existing value."""
+    return {"op": "replace", "path": pointer(location), "value": value}
+
+
+def remove(location: Location) -> Operation:
+    """Remove an existing value; later elements of a list move up."""
+    return {"op": "remove", "path": pointer(location)}
+
+
+def put_named(
+    location: Location, existing: list[Any] | None, wanted: list[dict[str, Any]], key: str
+) -> list[Operation]:
+    """Bring named elements into a list: in place where one of the name exists, else at the end.
+
+    Args:
+        location: where the list is, or will be when ``existing`` is None.
+        existing: the list as it is; its elements are mappings.
+        wanted: the elements, each named by its member ``key``.
+        key: the member that names an element. An element with a ``hostName`` is for one node only
+            and is never the one meant.
+    """
+    if existing is None:
+        return [add(location, wanted)] if wanted else []
+    index = {}
+    for position, element in enumerate(existing):
+        if not element.get("hostName"):
+            index.setdefault(element.get(key), position)
+    operations = []
+    for element in wanted:
+        position = index.get(element[key])
+        if position is None:
+            operations.append(add((*location, "-"), element))
+        elif existing[position] != element:
+            operations.append(replace((*location, position), element))
+    return operations

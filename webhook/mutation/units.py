@@ -1,0 +1,113 @@
+"""The systemd units of a node: the daemon, and the forwarder of its metrics.
+
+A start that fails or hangs would fail the node's whole OperatingSystemConfig, and with it the shoot's
+reconciliation: hence Type=simple, which is started once the program is executed, and no ExecStartPre.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from webhook.mutation.files import CERTIFICATE_DIRECTORY, METRICS_SCRIPT_PATH, PROGRAM_PATH
+from webhook.mutation.model import MutationError, NodeContext
+
+STATE_DIRECTORY = "spegel"
+"""Below /var/lib; keeps the node's libp2p identity over restarts."""
+
+_PLAIN_ARGUMENT = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without quotes, backslash and space
+
+
+def units(context: NodeContext, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Build the units; ``files`` are this project's files of the same OperatingSystemConfig.
+
+    A changed file restarts the unit that names it in filePaths.
+
+    Raises:
+        MutationError: a value cannot stand in a unit's command line.
+    """
+    script = METRICS_SCRIPT_PATH
+    program_files = [
+        path
+        for path in (file["path"] for file in files)
+        if path == PROGRAM_PATH or path.startswith(f"{CERTIFICATE_DIRECTORY}/")
+    ]
+    return [
+        _unit("spegel.service", _spegel_service(context), program_files),
+        _unit("spegel-metrics.service", _metrics_service(), [script]),
+    ]
+
+
+def _unit(name: str, content: str, file_paths: list[str]) -> dict[str, Any]:
+    return {"name": name, "command": "start", "enable": True, "content": content, "filePaths": file_paths}
+
+
+def _spegel_service(context: NodeContext) -> str:
+    command = " \\\n    ".join([f"{PROGRAM_PATH} registry", *_flags(context)])
+    return f"""\
+[Unit]
+Description=spegel daemon
+Documentation=https://github.com/spegel-org/spegel
+After=containerd.service
+Requires=containerd.service
+Before=kubelet.service
+[Install]
+WantedBy=multi-user.target
+[Service]
+Type=simple
+Restart=always
+RestartSec=5
+{_watchdog(context.program.watchdog_seconds)}MemoryHigh=80M
+MemoryMax=100M
+StateDirectory={STATE_DIRECTORY}
+ExecStart={command}
+"""
+
+
+def _watchdog(seconds: int) -> str:
+    # A hung daemon would cost containerd up to 30 s a request: hosts.toml entries of an
+    # OperatingSystemConfig cannot carry a dial timeout. The program may notify from a child process.
+    return f"WatchdogSec={seconds}\nNotifyAccess=all\n" if seconds else ""
+
+
+def _flags(context: NodeContext) -> list[str]:
+    """Return the flags; upstream Spegel and the project's own daemon share them."""
+    flags = [
+        f"--registry-addr=:{context.ports.registry}",
+        f"--router-addr=:{context.ports.router}",
+        f"--metrics-addr=:{context.ports.metrics}",
+        f"--data-dir=/var/lib/{STATE_DIRECTORY}",
+    ]
+    bootstrap = context.bootstrap
+    if bootstrap.url is not None:
+        flags += ["--bootstrap-kind=http", f"--http-bootstrap-url={_argument(bootstrap.url)}"]
+        if bootstrap.certificate_secret is not None:
+            flags.append(f"--http-bootstrap-cert-dir={CERTIFICATE_DIRECTORY}")
+    return flags
+
+
+def _argument(value: str) -> str:
+    """Write a value as systemd reads it back: specifiers and variables are doubled (systemd.service(5))."""
+    if not _PLAIN_ARGUMENT.fullmatch(value):
+        raise MutationError(
+            f"{value!r} cannot stand in a unit's command line: only printable ASCII can, "
+            "without spaces, quotes and backslashes"
+        )
+    return value.replace("%", "%%").replace("$", "$$")
+
+
+def _metrics_service() -> str:
+    return f"""\
+[Unit]
+Description=spegel metrics daemon
+Documentation=https://github.com/spegel-org/spegel
+After=spegel.service
+BindsTo=spegel.service
+[Install]
+WantedBy=multi-user.target spegel.service
+[Service]
+Type=simple
+Restart=always
+RestartSec=5
+ExecStart={METRICS_SCRIPT_PATH}
+"""
