@@ -44,15 +44,15 @@ def put_named(
     """
     if existing is None:
         return [add(location, wanted)] if wanted else []
-    index = {}
+    positions: dict[Any, int] = {}
     for position, element in enumerate(existing):
         if not element.get("hostName"):
-            index.setdefault(element.get(key), position)
+            positions.setdefault(element.get(key), position)
     operations = []
     for element in wanted:
-        position = index.get(element[key])
-        if position is None:
+        found = positions.get(element[key])
+        if found is None:
             operations.append(add((*location, "-"), element))
-        elif existing[position] != element:
-            operations.append(replace((*location, position), element))
+        elif existing[found] != element:
+            operations.append(replace((*location, found), element))
     return operations
