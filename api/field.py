@@ -18,6 +18,7 @@ SHOWN_ERRORS = 250
 """How many errors a message shows: more than any real object has, fewer than a hostile one can."""
 
 _PLAIN_KEY = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{SHOWN_CHARACTERS - 1}}}", re.ASCII)
+_DELETE = "\x7f"  # the one control character that JSON does not escape
 _ENCODER = json.JSONEncoder(default=str, skipkeys=True)
 
 
@@ -87,7 +88,7 @@ def shown(value: object) -> str:
     try:
         # Lazily, so that neither a deep nor a large value is walked further than it is shown.
         for piece in _ENCODER.iterencode(value):
-            text += piece
+            text += piece.replace(_DELETE, r"\u007f")
             if len(text) > SHOWN_CHARACTERS:
                 return f"{text[:SHOWN_CHARACTERS]}..."
     except ValueError:
@@ -97,4 +98,4 @@ def shown(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
+    return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1].replace(_DELETE, r"\u007f")
