@@ -1,0 +1,58 @@
+"""The webhook's image, as far as it can be judged without building it."""
+
+from __future__ import annotations
+
+import re
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DOCKERFILE = (REPOSITORY / "webhook/Dockerfile").read_text()
+
+
+def instructions(name: str) -> list[str]:
+    """The arguments of every instruction of that name, continuation lines joined."""
+    joined = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", DOCKERFILE))
+    return [line.split(maxsplit=1)[1] for line in joined.splitlines() if line.startswith(f"{name} ")]
+
+
+def copied() -> list[str]:
+    return [source for copy in instructions("COPY") if "--from" not in copy for source in copy.split()[:-1]]
+
+
+@pytest.mark.parametrize("source", copied())
+def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    ignored, *rules = [line for line in lines if not line.startswith("#")]
+    assert ignored == "*"
+    assert (REPOSITORY / source).exists()
+    assert f"!{source}" in rules
+
+
+def test_the_image_installs_what_setup_cfg_calls_the_webhook() -> None:
+    setup = ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    (install,) = re.findall(r"pip --python \S+ install (.*?) &&", " ".join(instructions("RUN")))
+    *flags, target = install.split()
+    assert all(flag.startswith("--") for flag in flags)
+    assert target == '".[webhook]"'
+    assert "webhook" in setup["options.extras_require"]
+    packages = setup["options.packages.find"]["include"].split()
+    folders = [source for source in copied() if (REPOSITORY / source).is_dir()]
+    assert folders
+    assert all(any(fnmatch(folder, pattern) for pattern in packages) for folder in folders)
+
+
+def test_every_stage_starts_from_the_same_pinned_python() -> None:
+    bases = {stage.split()[0] for stage in instructions("FROM")}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases.pop())
+
+
+def test_the_image_runs_the_webhook_as_nobody_in_particular() -> None:
+    assert instructions("USER") == ["65532:65532"]
+    assert instructions("ENTRYPOINT") == ['["python", "-m", "webhook"]']
+    assert instructions("CMD") == ['["serve"]']
