@@ -1,0 +1,6 @@
+"""Content of other nodes: find peers, race them, relay the winner's answer."""
+
+from daemon.mirror.mirror import Mirror
+from daemon.mirror.wanted import Wanted
+
+__all__ = ["Mirror", "Wanted"]
