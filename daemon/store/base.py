@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,11 +83,20 @@ class Store(Protocol):
     async def open(self, digest: Digest) -> Content:
         """Open content that is in the store now; NotFoundError otherwise."""
 
-    async def contents(self) -> Sequence[tuple[Digest, Sequence[str]]]:
-        """Return all content with the registries that it is known to come from (maybe none)."""
+    async def sources(self, digest: Digest) -> Sequence[str]:
+        """Return the repositories that content in the store now is known to come from, maybe none.
 
-    def watch(self) -> AsyncIterator[Event]:
-        """Follow the store for as long as the iterator lives, through restarts of what is behind it."""
+        ``docker.io/library/alpine``; containerd leaves a registry's port out. NotFoundError when it is gone.
+        """
+
+    async def contents(self) -> Sequence[tuple[Digest, Sequence[str]]]:
+        """Return all content that is in the store now, each with its sources."""
+
+    def watch(self) -> AsyncGenerator[Event, None]:
+        """Follow the store, through restarts of what is behind it, until the generator is closed.
+
+        It never ends of itself and raises no StoreError.
+        """
 
     async def close(self) -> None:
         """Release connections."""
