@@ -1,0 +1,11 @@
+{{- define "name" -}}
+gardener-extension-registry-spegel-admission
+{{- end -}}
+
+{{- define "priorityClassName" -}}
+{{ .Values.gardener.runtimeCluster.priorityClassName }}
+{{- end -}}
+
+{{- define "prometheus" -}}
+garden
+{{- end -}}

@@ -1,0 +1,11 @@
+{{- define "name" -}}
+gardener-extension-registry-spegel
+{{- end -}}
+
+{{- define "priorityClassName" -}}
+gardener-system-900
+{{- end -}}
+
+{{- define "prometheus" -}}
+seed
+{{- end -}}

@@ -1,0 +1,115 @@
+"""The charts rendered by Helm itself.
+
+helm-python-sdk brings Helm 4, the engine that gardenlet and gardener-operator render with. It runs in a
+process of its own, since it carries a Go runtime with threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+SEED = "gardener-extension-registry-spegel"
+RUNTIME = "admission-registry-spegel-runtime"
+APPLICATION = "admission-registry-spegel-application"
+
+NAMESPACES = {
+    SEED: "extension-registry-spegel-x7k2p",
+    RUNTIME: "garden",
+    APPLICATION: "extension-registry-spegel",
+}
+SERVERS = [SEED, RUNTIME]
+CHARTS = [SEED, RUNTIME, APPLICATION]
+
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+VALUES = {
+    "image": {"repository": "registry.example.com/webhook", "tag": "0.1.0"},
+    "tls": {"secretName": "serving-certificate", "caBundle": CA},
+}
+
+HELM = """
+import json, sys, helm_python
+request = json.load(sys.stdin)
+try:
+    with helm_python.Chart.load(request["chart"]) as chart:
+        answer = {"files": chart.render(request["values"], name="spegel", namespace=request["namespace"])}
+    answer["findings"] = helm_python.lint(request["chart"], request["values"], strict=True)["messages"]
+except helm_python.HelmError as error:
+    answer = {"error": str(error)}
+json.dump(answer, sys.stdout)
+"""
+
+Object = dict[str, Any]
+
+
+def require_helm() -> None:
+    """Skip where Helm is absent; on CI that is a failure."""
+    if find_spec("helm_python") is None:
+        message = "helm-python-sdk is not installed: the charts cannot be rendered"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@cache
+def _run_helm(chart: str, values: str) -> dict[str, Any]:
+    request = {
+        "chart": str(MANIFESTS / "charts" / chart),
+        "namespace": NAMESPACES[chart],
+        "values": json.loads(values),
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", HELM], input=json.dumps(request), capture_output=True, text=True, check=True
+    )
+    return cast("dict[str, Any]", json.loads(process.stdout))
+
+
+def render(chart: str, values: Object = VALUES) -> list[Object]:
+    answer = _run_helm(chart, json.dumps(values))
+    assert "error" not in answer, answer["error"]
+    return [
+        document
+        for name, text in answer["files"].items()
+        if name.endswith(".yaml")
+        for document in yaml.safe_load_all(text)
+        if document
+    ]
+
+
+def lint(chart: str, values: Object = VALUES) -> list[str]:
+    return [finding["error"] for finding in _run_helm(chart, json.dumps(values))["findings"]]
+
+
+def refusal(chart: str, values: Object) -> str:
+    return cast(str, _run_helm(chart, json.dumps(values))["error"])
+
+
+def one(chart: str, kind: str, values: Object = VALUES) -> Object:
+    (found,) = [document for document in render(chart, values) if document["kind"] == kind]
+    return found
+
+
+def with_value(path: str, value: object) -> Object:
+    """VALUES with the value at a dotted path replaced."""
+    values: Object = json.loads(json.dumps(VALUES))
+    *parents, last = path.split(".")
+    target = values
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[last] = value
+    return values
+
+
+def container(chart: str, values: Object = VALUES) -> Object:
+    (found,) = one(chart, "Deployment", values)["spec"]["template"]["spec"]["containers"]
+    return cast("Object", found)
