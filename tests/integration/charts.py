@@ -6,6 +6,7 @@ process of its own, since it carries a Go runtime with threads.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -17,6 +18,12 @@ from typing import Any, cast
 
 import pytest
 import yaml
+
+if find_spec("helm_python") is None:
+    MISSING = "helm-python-sdk is not installed: the charts cannot be rendered"
+    if os.environ.get("CI") == "true":
+        pytest.fail(MISSING)
+    pytest.skip(MISSING, allow_module_level=True)
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 SEED = "gardener-extension-registry-spegel"
@@ -39,39 +46,45 @@ VALUES = {
 
 HELM = """
 import json, sys, helm_python
-request = json.load(sys.stdin)
-try:
-    with helm_python.Chart.load(request["chart"]) as chart:
-        answer = {"files": chart.render(request["values"], name="spegel", namespace=request["namespace"])}
-    answer["findings"] = helm_python.lint(request["chart"], request["values"], strict=True)["messages"]
-except helm_python.HelmError as error:
-    answer = {"error": str(error)}
-json.dump(answer, sys.stdout)
+for line in sys.stdin:
+    request = json.loads(line)
+    chart, values = request["chart"], request["values"]
+    try:
+        with helm_python.Chart.load(chart) as loaded:
+            files = loaded.render(values, name="spegel", namespace=request["namespace"])
+        answer = {"files": files, "findings": helm_python.lint(chart, values, strict=True)["messages"]}
+    except helm_python.HelmError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer), flush=True)
 """
 
 Object = dict[str, Any]
 
 
-def require_helm() -> None:
-    """Skip where Helm is absent; on CI that is a failure."""
-    if find_spec("helm_python") is None:
-        message = "helm-python-sdk is not installed: the charts cannot be rendered"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+@cache
+def _helm() -> subprocess.Popen[str]:
+    helm = subprocess.Popen(
+        [sys.executable, "-c", HELM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(helm.communicate)
+    return helm
 
 
 @cache
-def _run_helm(chart: str, values: str) -> dict[str, Any]:
+def _run_helm(chart: str, values: str) -> Object:
     request = {
         "chart": str(MANIFESTS / "charts" / chart),
         "namespace": NAMESPACES[chart],
         "values": json.loads(values),
     }
-    process = subprocess.run(
-        [sys.executable, "-c", HELM], input=json.dumps(request), capture_output=True, text=True, check=True
-    )
-    return cast("dict[str, Any]", json.loads(process.stdout))
+    helm = _helm()
+    assert helm.stdin is not None
+    assert helm.stdout is not None
+    print(json.dumps(request), file=helm.stdin, flush=True)
+    return cast("Object", json.loads(helm.stdout.readline()))
 
 
 def render(chart: str, values: Object = VALUES) -> list[Object]:

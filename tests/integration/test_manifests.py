@@ -25,17 +25,11 @@ from tests.integration.charts import (
     one,
     refusal,
     render,
-    require_helm,
     with_value,
 )
 from webhook.context.landscape import EXTENSION, SECRET
 
 KUBERNETES_VERSIONS = ["1.33", "1.35", "1.37"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    require_helm()
 
 
 # What Kubernetes says

@@ -20,17 +20,11 @@ from tests.integration.charts import (
     Object,
     container,
     one,
-    require_helm,
     with_value,
 )
 from webhook.context.landscape import Landscape
 from webhook.server.app import create_app
 from webhook.settings import PREFIX, ProgramSettings, ServerSettings, load
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helm() -> None:
-    require_helm()
 
 
 @pytest.mark.parametrize(
