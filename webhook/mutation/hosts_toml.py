@@ -32,6 +32,8 @@ from webhook.mutation.toml_spans import Expression, expressions, inline_entries
 
 _BYTE_ORDER_MARK = "\ufeff"
 _ERROR_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+# The time tomllib takes for a dotted key grows with the square of its parts: 24 s for one of 40 KB.
+_LONG_KEY = re.compile(r"^(?:[^.#=\n]*+\.){200}", re.MULTILINE)
 
 _Edit = tuple[int, int, str]
 """Start and end of the text to be replaced, and its replacement."""
@@ -57,17 +59,24 @@ def prepend(text: str, host: LocalHost) -> str:
     copies cut out. Where it already stands first and says the same, the result is the text itself.
 
     Raises:
-        HostsTomlError: the text is not TOML 1.0, or one of its hosts is not a table.
+        HostsTomlError: the text is not TOML (as this Python's tomllib reads it), or a host is no table.
     """
     body = text.removeprefix(_BYTE_ORDER_MARK)
-    before = _read(body)
+    try:
+        return text if (result := _prepend(body, host)) is body else text[: len(text) - len(body)] + result
+    except RecursionError:  # of tomllib, or of repr
+        raise HostsTomlError(1, 1, "nested too deeply") from None
+
+
+def _prepend(text: str, host: LocalHost) -> str:
+    before = _read(text)
     if _is_in_force(before, host):
         return text
-    result = _apply(body, _edits(before, host))
+    result = _apply(text, _edits(before, host))
     after = _read(result)
     if not _is_in_force(after, host) or _others(after, host) != _others(before, host):
         raise HostsTomlError(1, 1, f"no place found for the host {host.url} that leaves the others alone")
-    return text[: len(text) - len(body)] + result
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,8 @@ def _read(text: str) -> _Document:
 
 
 def _parse(text: str) -> dict[str, Any]:
+    if long_key := _LONG_KEY.search(text):
+        raise HostsTomlError(*_line_and_column(text, long_key.start()), "a key of more than 200 parts")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -107,8 +118,6 @@ def _parse(text: str) -> dict[str, Any]:
             if position[1]:
                 line, column = int(position[1]), int(position[2])
         raise HostsTomlError(line, column, reason) from error
-    except RecursionError:
-        raise HostsTomlError(1, 1, "arrays or inline tables are nested too deeply") from None
     except ValueError:  # int() refuses it
         raise HostsTomlError(1, 1, "an integer has too many digits") from None
 
