@@ -16,6 +16,8 @@ SHOWN_CHARACTERS = 64
 """How much of a value or of a key a message shows."""
 SHOWN_ERRORS = 250
 """How many errors a message shows: more than any real object has, fewer than a hostile one can."""
+ENOUGH_ERRORS = SHOWN_ERRORS + 1
+"""How many errors of one kind are worth collecting: with one more than is shown, the message says so."""
 
 _PLAIN_KEY = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{SHOWN_CHARACTERS - 1}}}", re.ASCII)
 _DELETE = "\x7f"  # the one control character that JSON does not escape
@@ -65,7 +67,7 @@ class InvalidObject(Exception):  # noqa: N818 - says of what it speaks, as Inval
             return str(self.errors[0])
         lines = [str(error) for error in self.errors[:SHOWN_ERRORS]]
         if len(self.errors) > SHOWN_ERRORS:
-            lines.append(f"and {len(self.errors) - SHOWN_ERRORS} more errors")
+            lines.append("and more")
         return f"[{', '.join(lines)}]"
 
 

@@ -7,13 +7,14 @@ unknown, and an explicit null means the same as an absent field.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from api.field import ErrorType, FieldError, child, shown
+from api.field import ENOUGH_ERRORS, ErrorType, FieldError, child, shown
 
 API_VERSION = "spegel.extensions.gardener.cloud/v1alpha1"
 KIND = "SpegelConfig"
@@ -82,7 +83,7 @@ def decode(raw: object, *, path: str) -> tuple[SpegelConfig, dict[str, FieldErro
     known = {name: raw[name] for name in FIELDS if name in raw}
     unknown = [
         FieldError(where, ErrorType.FORBIDDEN, detail="unknown field")
-        for where in sorted(child(path, key) for key in raw if key not in known)
+        for where in nsmallest(ENOUGH_ERRORS, (child(path, key) for key in raw if key not in known))
     ]
     try:
         return SpegelConfig.model_validate(known), {}, unknown

@@ -277,6 +277,5 @@ class TestHostileInput:
     def test_more_errors_than_anyone_reads(self):
         with pytest.raises(api.InvalidObject) as caught:
             load(HEAD | {f"f{number}": 1 for number in range(10_000)})
-        assert len(caught.value.errors) == 10_000
-        assert str(caught.value).endswith(", and 9750 more errors]")
-        assert len(str(caught.value)) < 30_000
+        assert str(caught.value).endswith(", and more]")
+        assert str(caught.value).count("unknown field") == 250

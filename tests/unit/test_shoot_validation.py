@@ -355,6 +355,22 @@ class TestMalformed:
     def test_says_which_field(self, found: object, error: str):
         assert errors(found) == [error]
 
+    @pytest.mark.parametrize(
+        "found",
+        [
+            shoot(*[entry()] * 5000),
+            shoot(entry(), *[0] * 5000),
+            shoot(entry(**{f"f{number}": 0 for number in range(5000)})),
+            shoot(entry(), provider={"workers": [{"cri": {"name": "docker"}}] * 5000}),
+            shoot(entry(), provider={"workers": [0] * 5000}),
+        ],
+        ids=["entries", "elements", "fields", "pools", "workers"],
+    )
+    def test_a_flood_of_errors_is_cut(self, found: dict[str, Any]):
+        message = str(api.InvalidObject(validate(found).errors))
+        assert message.endswith(", and more]")
+        assert message.count("spec.") == 250
+
     @pytest.mark.parametrize("missing", ["metadata", "apiVersion"])
     def test_what_is_not_needed_may_be_absent(self, missing: str):
         found = shoot(entry())

@@ -1,7 +1,7 @@
 """Reading an object whose shape nobody vouches for, so that every odd member becomes a field error.
 
 A member that is absent or null reads as empty. One of the wrong type is noted and reads as empty too: the
-reader goes on, because a person wants all errors at once.
+reader goes on, because a person wants all errors at once (though no more than a message can show).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from api.field import ErrorType, FieldError, child
+from api.field import ENOUGH_ERRORS, ErrorType, FieldError, child
 
 
 class Reader:
@@ -62,4 +62,5 @@ class Reader:
         return False
 
     def _note(self, path: str, value: object, detail: str) -> None:
-        self.errors.append(FieldError(path, ErrorType.INVALID, value, detail))
+        if len(self.errors) < ENOUGH_ERRORS:
+            self.errors.append(FieldError(path, ErrorType.INVALID, value, detail))

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import api
 from api import v1alpha1
-from api.field import child
+from api.field import ENOUGH_ERRORS, child
 from webhook.validation import neighbours, node_ports
 from webhook.validation.reading import Reader
 
@@ -72,16 +73,16 @@ def validate(shoot: object, *, old: object = None) -> Findings:
 
     errors: list[api.FieldError] = []
     warnings: list[str] = []
-    for entry in entries[1:]:
+    for entry in entries[1 : 1 + ENOUGH_ERRORS]:
         where = child(entry.path, "type")
         errors.append(api.FieldError(where, api.ErrorType.DUPLICATE, EXTENSION_TYPE))
     networking_type = reader.text(reader.mapping(spec, "networking", "spec"), "type", "spec.networking")
-    for entry in enabled or [AUTO_ENABLED]:
-        faults, ports = _judge_config(entry, networking_type)
-        errors += faults
-        warnings += _judge_neighbours(extensions, entry, ports)
+    judged = enabled[:ENOUGH_ERRORS] or [AUTO_ENABLED]
+    for entry in judged:
+        errors += _judge_config(entry, networking_type)
+    warnings += islice(_judge_neighbours(extensions, judged[0], networking_type), ENOUGH_ERRORS)
     provider = reader.mapping(spec, "provider", "spec")
-    errors += _judge_workers(reader, provider)
+    errors += islice(_judge_workers(reader, provider), ENOUGH_ERRORS)
 
     if entries:
         if provider.get("workers") in (None, []):
@@ -106,36 +107,31 @@ def _extensions(reader: Reader, spec: Mapping[str, Any]) -> Iterator[Extension]:
         )
 
 
-def _judge_config(
-    entry: Extension, networking_type: str | None
-) -> tuple[list[api.FieldError], dict[str, int]]:
-    """Return the errors of an entry's configuration, and the ports that it means as far as they are known."""
+def _judge_config(entry: Extension, networking_type: str | None) -> Iterator[api.FieldError]:
     path = child(entry.path, "providerConfig")
-    raw = entry.provider_config
-    errors: list[api.FieldError] = []
     try:
-        ports = api.load(raw, path=path, networking_type=networking_type).ports
+        api.load(entry.provider_config, path=path, networking_type=networking_type)
     except api.InvalidObject as invalid:
-        errors += invalid.errors
-        ports = _written_ports(raw)
-    for name, port in ports.items():
+        yield from invalid.errors
+    for name, port in _written_ports(entry.provider_config).items():
         holder = node_ports.holder(port, networking_type)
         if holder is not None:
             detail = f"is taken on the nodes by {holder}"
-            errors.append(api.FieldError(child(path, name), api.ErrorType.INVALID, port, detail))
-    return errors, ports
+            yield api.FieldError(child(path, name), api.ErrorType.INVALID, port, detail)
 
 
 def _written_ports(raw: object) -> dict[str, int]:
-    """Return the ports of a configuration that has errors, so that the other findings are not held back."""
+    """Return the ports that a configuration sets, be there errors in it or not."""
     if not isinstance(raw, Mapping):
         return {}
     return {name: raw[name] for name in v1alpha1.UNSET.ports if type(raw.get(name)) is int}
 
 
 def _judge_neighbours(
-    extensions: list[Extension], entry: Extension, ports: Mapping[str, int]
+    extensions: list[Extension], entry: Extension, networking_type: str | None
 ) -> Iterator[str]:
+    defaults = api.load(None, path="", networking_type=networking_type).ports
+    ports = defaults | _written_ports(entry.provider_config)
     for other in extensions:
         if other.disabled or other.type not in NEIGHBOUR_TYPES:
             continue
