@@ -48,7 +48,7 @@ def media_type(data: bytes) -> str:
     What is no JSON object of a known kind is ``application/octet-stream``.
     """
     try:
-        document = _load(data)
+        document = load(data)
     except NotAManifestError:
         return BINARY
     stated = document.get("mediaType")
@@ -69,7 +69,7 @@ def children(data: bytes) -> Children:
     Raises:
         NotAManifestError: it is neither.
     """
-    document = _load(data)
+    document = load(data)
     manifests, layers = document.get("manifests"), document.get("layers")
     if isinstance(manifests, list):
         return Children(tuple(_digests(manifests)), ())
@@ -78,17 +78,12 @@ def children(data: bytes) -> Children:
     raise NotAManifestError("the document has neither manifests nor layers")
 
 
-def _digests(descriptors: list[Any]) -> Iterator[Digest]:
-    for descriptor in descriptors:
-        text = descriptor.get("digest") if isinstance(descriptor, dict) else None
-        if isinstance(text, str):
-            try:
-                yield parse_digest(text)
-            except InvalidDigestError:
-                continue
+def load(data: bytes) -> dict[str, Any]:
+    """Parse a document.
 
-
-def _load(data: bytes) -> dict[str, Any]:
+    Raises:
+        NotAManifestError: it is too large, holds too much or is no JSON object.
+    """
     if len(data) > MAX_MANIFEST_SIZE:
         raise NotAManifestError(f"the document is larger than {MAX_MANIFEST_SIZE} bytes")
     if not data.lstrip(b" \t\r\n").startswith(b"{"):
@@ -102,3 +97,13 @@ def _load(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise NotAManifestError("the document is not a JSON object")
     return document
+
+
+def _digests(descriptors: list[Any]) -> Iterator[Digest]:
+    for descriptor in descriptors:
+        text = descriptor.get("digest") if isinstance(descriptor, dict) else None
+        if isinstance(text, str):
+            try:
+                yield parse_digest(text)
+            except InvalidDigestError:
+                continue
