@@ -22,7 +22,7 @@ readonly PUBLISHED=$DIR/spegel.prom
 # that node-exporter looks for; always the same name, so that crashed runs leave no collection.
 readonly TEMPORARY=$DIR/.spegel.prom.tmp
 
-# Families that node-exporter has of its own: if a textfile repeats one, none of it is shown.
+# Families that node-exporter has of its own: a textfile that repeats one makes every scrape an error.
 readonly OWN_FAMILIES='?(#*([[:blank:]])@(HELP|TYPE)+([[:blank:]]))@(go|node|process|promhttp|python)_*'
 # One sample: name, labels, value. No timestamp: the textfile collector refuses them.
 readonly NAME='[a-zA-Z_:][a-zA-Z0-9_:]*'
