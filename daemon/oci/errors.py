@@ -22,6 +22,10 @@ class ErrorCode(enum.StrEnum):
     UNAUTHORIZED = "UNAUTHORIZED"
     DENIED = "DENIED"
     UNSUPPORTED = "UNSUPPORTED"
+    RANGE_INVALID = "RANGE_INVALID"
+    """Not in the specification, which names no code for 416; the Docker registry uses this one."""
+    UNKNOWN = "UNKNOWN"
+    """Not in the specification either; the Docker registry's code for its own failures."""
 
 
 class OciError(Exception):

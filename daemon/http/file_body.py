@@ -1,0 +1,129 @@
+"""Response bodies from the store's files: the kernel copies them from the page cache to the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+
+from daemon.http.bucket import TokenBucket
+from daemon.http.message import Sink
+from daemon.store.base import Content
+
+# One call of sendfile keeps the event loop for as long as it takes to read and queue this much.
+SENDFILE_STEP = 512 * 1024
+COPY_STEP = 128 * 1024
+
+_NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+
+class TruncatedError(Exception):
+    """Content ended before the length that was promised to the client."""
+
+
+class FileBody:
+    """A part of some content, from byte ``first`` on."""
+
+    def __init__(
+        self,
+        content: Content,
+        first: int,
+        length: int,
+        *,
+        cap: TokenBucket | None = None,
+        sent: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Take over open content; ``aclose`` closes it.
+
+        Args:
+            content: read from.
+            first: offset of the first byte.
+            length: in bytes.
+            cap: shared with whatever else counts against the same rate.
+            sent: told the number of bytes after each step.
+        """
+        self._content = content
+        self._offset = first
+        self._end = first + length
+        self._length = length
+        self._cap = cap
+        self._allowed = 0
+        self._sent = sent
+
+    @property
+    def length(self) -> int:
+        """The number of bytes that ``write_to`` writes."""
+        return self._length
+
+    async def write_to(self, sink: Sink) -> None:
+        """Write the part.
+
+        Raises:
+            TruncatedError: the content is shorter than it was.
+            StoreError, OSError: it cannot be read, or the client is gone.
+        """
+        source = self._content.fileno()
+        if source is None or not await self._send_file(source, sink):
+            await self._copy(sink)
+
+    async def aclose(self) -> None:
+        """Close the content."""
+        self._content.close()
+
+    async def _send_file(self, source: int, sink: Sink) -> bool:
+        """Return False when the file system cannot do it."""
+        target = sink.fileno()
+        while self._offset < self._end:
+            step = await self._step(SENDFILE_STEP, sink)
+            try:
+                count = os.sendfile(target, source, self._offset, step)
+            except BlockingIOError:
+                await sink.writable()
+                continue
+            except OSError as error:
+                if error.errno in _NO_SENDFILE:
+                    return False
+                raise
+            self._count(count)
+            if count < step:
+                await sink.writable()
+            else:
+                await asyncio.sleep(0)  # others' turn
+        return True
+
+    async def _copy(self, sink: Sink) -> None:
+        while self._offset < self._end:
+            step = await self._step(COPY_STEP, sink)
+            data = await self._content.read(self._offset, step)
+            await sink.send(data)
+            self._count(len(data))
+
+    async def _step(self, most: int, sink: Sink) -> int:
+        """Return how much may be sent next, once the cap allows it."""
+        step = min(most, self._end - self._offset)
+        if self._cap is None:
+            return step
+        if self._allowed == 0:
+            wait = self._cap.reserve(step, asyncio.get_running_loop().time())
+            self._allowed = step
+            if wait > 0:
+                await _pause(wait, sink)
+        return min(step, self._allowed)
+
+    def _count(self, count: int) -> None:
+        if count == 0:
+            raise TruncatedError(f"content ended {self._end - self._offset} bytes early")
+        self._offset += count
+        self._allowed = max(0, self._allowed - count)
+        self._sent(count)
+
+
+async def _pause(seconds: float, sink: Sink) -> None:
+    """Wait, but not for a client that is gone."""
+    try:
+        async with asyncio.timeout(seconds):
+            await sink.closed()
+    except TimeoutError:
+        return
+    raise ConnectionResetError("the client closed its end")

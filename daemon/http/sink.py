@@ -1,0 +1,79 @@
+"""The client's socket, as response bodies see it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+
+class SocketSink:
+    """Implements ``message.Sink``. Its owner closes the socket, and only once no body uses it any more."""
+
+    def __init__(self, sock: socket.socket, stall: float, clock: Callable[[], float]) -> None:
+        """Take the socket.
+
+        Args:
+            sock: non-blocking.
+            stall: seconds that the client may take nothing.
+            clock: tells the time, in seconds.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._stall = stall
+        self._clock = clock
+        self._waiter: asyncio.Future[None] | None = None
+        self._stalled_at = 0.0
+        self._closed = asyncio.Event()
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor."""
+        return self._socket.fileno()
+
+    async def writable(self) -> None:
+        """Wait until the socket takes more.
+
+        Raises:
+            TimeoutError: it did not for too long.
+        """
+        self._stalled_at = self._clock() + self._stall
+        self._waiter = self._loop.create_future()
+        self._loop.add_writer(self._socket, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._loop.remove_writer(self._socket)
+            self._waiter = None
+
+    async def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
+        """Write all of ``data``; ``more`` says that the rest of a packet follows at once.
+
+        Raises:
+            ConnectionError: the client is gone.
+            TimeoutError: it takes nothing for too long.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                count = self._socket.send(rest, socket.MSG_MORE if more else 0)
+            except BlockingIOError:
+                await self.writable()
+            else:
+                rest = rest[count:]
+
+    async def closed(self) -> None:
+        """Return once the client has closed its end, be it only for sending."""
+        await self._closed.wait()
+
+    def input_ended(self) -> None:
+        """Say that the client has closed its end."""
+        self._closed.set()
+
+    def expire(self, now: float) -> None:
+        """Give up waiting for a client that takes nothing."""
+        if self._waiter is not None and now >= self._stalled_at and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError("the client takes nothing of the answer"))
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
