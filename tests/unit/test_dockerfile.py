@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from configparser import ConfigParser
+from contextlib import suppress
 from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+PACKAGES = packages_distributions()
 DOCKERFILE = (REPOSITORY / "webhook/Dockerfile").read_text()
 
 
@@ -44,6 +49,42 @@ def test_the_image_installs_what_setup_cfg_calls_the_webhook() -> None:
     folders = [source for source in copied() if (REPOSITORY / source).is_dir()]
     assert folders
     assert all(any(fnmatch(folder, pattern) for pattern in packages) for folder in folders)
+
+
+def imported(folder: Path) -> set[str]:
+    """The top-level names that the modules below a folder import."""
+    names: set[str] = set()
+    for module in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+def installed(distributions: set[str]) -> set[str]:
+    """The distributions and all that they require in turn, by normalised name."""
+    found: set[str] = set()
+    waiting = list(distributions)
+    while waiting:
+        name = re.split(r"[^A-Za-z0-9._-]", waiting.pop())[0].replace("_", "-").lower()
+        if name not in found:
+            found.add(name)
+            with suppress(PackageNotFoundError):  # for another platform
+                waiting += [line for line in requires(name) or [] if "extra ==" not in line]
+    return found
+
+
+def test_the_image_has_what_the_webhook_imports() -> None:
+    setup = ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    available = installed(set(setup["options.extras_require"]["webhook"].split()))
+    folders = [REPOSITORY / source for source in copied() if (REPOSITORY / source).is_dir()]
+    names = set().union(*map(imported, folders)) - {folder.name for folder in folders}
+    for name in names - sys.stdlib_module_names:
+        distributions = {distribution.replace("_", "-").lower() for distribution in PACKAGES[name]}
+        assert distributions & available, f"{name} is not in the extra webhook"
 
 
 def test_every_stage_starts_from_the_same_pinned_python() -> None:
