@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 
-from daemon.oci.digest import Digest, parse_digest
-from daemon.store.base import NotFoundError
+from daemon.oci.digest import Digest, InvalidDigestError, parse_digest
+
+ALGORITHMS = ("sha256", "sha512")
 
 _MAX_READ = 1024 * 1024
 
@@ -47,26 +51,47 @@ def open_blob(root: int, digest: Digest) -> FileContent:
     outside can be reached.
 
     Raises:
-        OSError: there is no such file, or it cannot be opened.
+        InvalidDigestError: the digest is none.
+        OSError: there is no such file (FileNotFoundError, NotADirectoryError), or it cannot be opened.
     """
     algorithm, _, encoded = parse_digest(digest).partition(":")
     with _Directory("blobs", root) as blobs, _Directory(algorithm, blobs) as directory:
         return FileContent(open_regular(encoded, directory))
 
 
+def list_blobs(root: int) -> list[Digest]:
+    """Return the digests of all that ``open_blob`` would open."""
+    digests: list[Digest] = []
+    for algorithm in ALGORITHMS:
+        try:
+            with _Directory("blobs", root) as blobs, _Directory(algorithm, blobs) as directory:
+                digests += _digests(algorithm, directory)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return digests
+
+
 def open_regular(name: str, directory: int) -> int:
-    """Open a regular file in a directory; FileNotFoundError when there is something else of that name."""
-    # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    """Open a regular file in a directory; FileNotFoundError when there is none of that name."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for a writer.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a symbolic link, a socket
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", name) from error
+        raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise FileNotFoundError(f"{name} is not a regular file")
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
     return fd
 
 
-def not_found(digest: Digest) -> NotFoundError:
-    """Make the error for content that is not there."""
-    return NotFoundError(f"content {digest} is not in the store")
+def _digests(algorithm: str, directory: int) -> Iterator[Digest]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                with suppress(InvalidDigestError):
+                    yield parse_digest(f"{algorithm}:{entry.name}")
 
 
 class _Directory:

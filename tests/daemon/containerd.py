@@ -62,9 +62,8 @@ class Containerd:
                 [self._binary, "--config", self._config], stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + 30
-        while subprocess.run(
-            [self._ctr, "--address", self.socket, "version"], capture_output=True
-        ).returncode:
+        probe = [self._ctr, "--address", self.socket, "version"]
+        while subprocess.run(probe, check=False, capture_output=True).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"containerd does not start:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.05)
@@ -79,6 +78,6 @@ class Containerd:
     def ctr(self, *arguments: str, namespace: str = "k8s.io", stdin: bytes | None = None) -> str:
         """Run ctr and return what it prints."""
         command = [self._ctr, "--address", self.socket, "--namespace", namespace, *arguments]
-        result = subprocess.run(command, input=stdin, capture_output=True, timeout=60)
+        result = subprocess.run(command, check=False, input=stdin, capture_output=True, timeout=60)
         assert result.returncode == 0, f"{command}: {result.stderr.decode()}"
         return result.stdout.decode()
