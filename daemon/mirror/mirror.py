@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from daemon.http.message import Response
+from daemon.mirror.client import Answer, Client
+from daemon.mirror.contest import Arena, NoAnswerError, Won
+from daemon.mirror.history import History, Outcome
+from daemon.mirror.journal import Journal
+from daemon.mirror.movers import Hasher, Mover, Splicer, verify
+from daemon.mirror.pipes import PipePool
+from daemon.mirror.relay import Relay
 from daemon.oci.errors import ErrorCode, OciError
 
 if TYPE_CHECKING:
-    from daemon.http.message import Response
     from daemon.metrics import Metrics
+    from daemon.mirror.answer import Offer
     from daemon.mirror.wanted import Wanted
-    from daemon.routing.base import Router
+    from daemon.routing.base import Peer, Router
+
+_REQUESTS = 256
+"""Requests at once that look for a peer; beyond them, the next host is the better choice."""
+_RELAYS = 128
+"""Transfers at once."""
 
 
 class Mirror:
@@ -37,12 +51,14 @@ class Mirror:
             credentials: user name and password for the peers' basic authentication.
             verify_blobs: compare each whole blob with its digest; costs a copy and a hash.
         """
-        self._router = router
+        self.history = History()
         self._metrics = metrics
-        self._resolve_timeout = resolve_timeout
-        self._resolve_retries = resolve_retries
-        self._credentials = credentials
         self._verify_blobs = verify_blobs
+        self._client = Client(credentials)
+        self._arena = Arena(router, resolve_timeout, resolve_retries)
+        self._pipes = PipePool()
+        self._requests = 0
+        self._relays = 0
 
     async def fetch(self, wanted: Wanted) -> Response:
         """Return the answer of a peer.
@@ -50,8 +66,97 @@ class Mirror:
         Raises:
             OciError: MANIFEST_UNKNOWN or BLOB_UNKNOWN when no peer has it, or none answers in time.
         """
-        code = ErrorCode.MANIFEST_UNKNOWN if wanted.kind == "manifest" else ErrorCode.BLOB_UNKNOWN
-        raise OciError(HTTPStatus.NOT_FOUND, code, f"no peer has {wanted.key}", {"attempts": 0})
+        if wanted.kind == "manifest" or wanted.method == "HEAD":
+            wanted = replace(wanted, range=None)
+        journal = Journal(wanted, self.history, self._metrics)
+        try:
+            won = await self._find(wanted)
+            relay = self._relay(wanted, won, journal) if _is_transfer(wanted) else None
+        except NoAnswerError as error:
+            journal.missed(error.tried)
+            code = ErrorCode.MANIFEST_UNKNOWN if wanted.kind == "manifest" else ErrorCode.BLOB_UNKNOWN
+            detail = {"attempts": error.tried}
+            raise OciError(HTTPStatus.NOT_FOUND, code, f"{wanted.key}: {error}", detail) from error
+        journal.answered(won.tried)
+        if relay is not None:
+            return _response(wanted, won.answer.offer, relay)
+        won.answer.close()
+        journal.moved(len(won.answer.rest))
+        journal.ended(Outcome.HIT, [won.answer.peer.id])
+        return _response(wanted, won.answer.offer, won.answer.rest)
 
     async def aclose(self) -> None:
         """Close idle connections and pipes."""
+        self._client.close()
+        self._pipes.close()
+
+    async def _find(self, wanted: Wanted) -> Won[Answer]:
+        if self._requests >= _REQUESTS or (_is_transfer(wanted) and self._relays >= _RELAYS):
+            raise NoAnswerError(0)
+        self._requests += 1
+        try:
+            return await self._arena.contest(wanted.key, lambda peer: self._ask(peer, wanted))
+        finally:
+            self._requests -= 1
+
+    async def _ask(self, peer: Peer, wanted: Wanted) -> Answer:
+        """Ask one peer. Of a blob only the head is read; everything else is read and checked whole."""
+        answer = await self._client.ask(peer, wanted)
+        try:
+            if wanted.method == "HEAD":
+                answer.finish(surplus=bool(answer.rest))
+            elif wanted.kind == "manifest":
+                await answer.read_all()
+                verify(answer.rest, answer.offer.digest)
+                self._arena.praise(peer.id, wanted.key)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _relay(self, wanted: Wanted, won: Won[Answer], journal: Journal) -> Relay:
+        def ended(relay: Relay) -> None:
+            self._relays -= 1
+            journal.ended(relay.outcome, relay.sources)
+
+        try:
+            mover = self._mover(won.answer.offer)
+        except OSError as error:
+            won.answer.close()
+            raise NoAnswerError(won.tried) from error
+        self._relays += 1
+        return Relay(
+            wanted,
+            won.answer,
+            mover,
+            self._client,
+            self._arena,
+            moved=journal.moved,
+            resumed=journal.resumed,
+            ended=ended,
+        )
+
+    def _mover(self, offer: Offer) -> Mover:
+        if self._verify_blobs and offer.length == offer.size:
+            return Hasher(offer.digest)
+        return Splicer(self._pipes)
+
+
+def _is_transfer(wanted: Wanted) -> bool:
+    return wanted.kind == "blob" and wanted.method == "GET"
+
+
+def _response(wanted: Wanted, offer: Offer, body: bytes | Relay) -> Response:
+    headers = [("Content-Type", offer.media_type), ("Docker-Content-Digest", offer.digest)]
+    status = HTTPStatus.OK
+    if wanted.registry:
+        headers.append(("OCI-Namespace", wanted.registry))
+    if wanted.kind == "blob":
+        headers.append(("Accept-Ranges", "bytes"))
+    if wanted.range is not None:
+        last = offer.first + offer.length - 1
+        headers.append(("Content-Range", f"bytes {offer.first}-{last}/{offer.size}"))
+        status = HTTPStatus.PARTIAL_CONTENT
+    attributes = {"handler": "mirror", "registry": wanted.registry, "source": "peer"}
+    head_length = offer.length if wanted.method == "HEAD" else None
+    return Response(status, tuple(headers), body, head_length, attributes)

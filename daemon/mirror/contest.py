@@ -1,0 +1,181 @@
+"""Runs a race: looks peers up, asks them as the race decides, returns the first answer, learns from all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from daemon.mirror.fault import Fault, PeerError
+from daemon.mirror.latency import Latency
+from daemon.mirror.race import Race, Start, Terms, Verdict
+from daemon.mirror.reputation import Reputation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from daemon.routing.base import Peer, Router
+
+_LOG = logging.getLogger(__name__)
+
+_LIMIT = 3.0
+"""Seconds for a whole race: what upstream allows for manifests; the head of a blob's answer needs no more."""
+_SHORT_PATIENCE = 0.1
+"""Seconds for a peer that failed lately. Running out of them is not counted against it: otherwise a peer that
+always needs a little longer would never come back."""
+
+
+class Closable(Protocol):
+    """What a contest is about; answers that came too late are closed."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+T = TypeVar("T", bound=Closable)
+
+
+@dataclass(frozen=True, slots=True)
+class Won(Generic[T]):
+    """The end of a contest that somebody won."""
+
+    answer: T
+    tried: int
+    """How many peers were asked."""
+
+
+class NoAnswerError(Exception):
+    """No peer gave a usable answer in time."""
+
+    def __init__(self, tried: int) -> None:
+        super().__init__(f"none of {tried} peers answered" if tried else "no peer was found")
+        self.tried = tried
+
+
+class Arena:
+    """Where contests take place, with what is known of peers from those before."""
+
+    def __init__(self, router: Router, resolve_timeout: float, tries: int) -> None:
+        """Take the router, the seconds to wait for it, and how many peers one contest may ask."""
+        self.latency = Latency()
+        self.reputation = Reputation()
+        self._router = router
+        self._resolve_timeout = resolve_timeout
+        self._tries = tries
+
+    async def contest(
+        self, key: str, ask: Callable[[Peer], Awaitable[T]], without: Collection[str] = ()
+    ) -> Won[T]:
+        """Find peers that have a key, ask them, and return the first usable answer.
+
+        Args:
+            key: what to look up.
+            ask: asks one peer; raises PeerError when its answer is of no use.
+            without: IDs of peers that are not to be asked.
+
+        Raises:
+            NoAnswerError: nobody has it, or nobody answers in time.
+        """
+        terms = Terms(
+            self._tries,
+            self._resolve_timeout,
+            self.latency.hedges(),
+            self.latency.patience(),
+            _SHORT_PATIENCE,
+            _LIMIT,
+        )
+        race = Race(terms, asyncio.get_running_loop().time())
+        lookup = self._router.lookup(key, 2 * self._tries + len(without))  # more than tries: a choice
+        answer = await _Contest(self, key, ask, race).run(lookup, without)
+        if answer is None:
+            raise NoAnswerError(race.tried)
+        return Won(answer, race.tried)
+
+    def blame(self, peer: str, key: str, fault: Fault) -> None:
+        """Count a fault against a peer that was asked for a key."""
+        self.reputation.blame(peer, key, fault, asyncio.get_running_loop().time())
+
+    def praise(self, peer: str, key: str) -> None:
+        """Take a fault back: the peer served the key well."""
+        self.reputation.praise(peer, key, asyncio.get_running_loop().time())
+
+
+class _Contest(Generic[T]):
+    def __init__(self, arena: Arena, key: str, ask: Callable[[Peer], Awaitable[T]], race: Race) -> None:
+        self._arena = arena
+        self._key = key
+        self._ask = ask
+        self._race = race
+        self._peers: dict[str, Peer] = {}
+        self._attempts: dict[str, asyncio.Task[None]] = {}
+        self._happened = asyncio.Event()
+        self._answer: T | None = None
+
+    async def run(self, lookup: AsyncIterator[Peer], without: Collection[str]) -> T | None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                search = group.create_task(self._search(lookup, without))
+                await self._decide(group)
+                search.cancel()
+                for attempt in self._attempts.values():
+                    attempt.cancel()
+        except BaseException:
+            if self._answer is not None:
+                self._answer.close()
+            raise
+        return self._answer
+
+    async def _decide(self, group: asyncio.TaskGroup) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            for action in self._race.step(now()):
+                if isinstance(action, Start):
+                    attempt = self._attempt(self._peers[action.peer])
+                    self._attempts[action.peer] = group.create_task(attempt)
+                else:
+                    self._attempts.pop(action.peer).cancel()
+                    if not action.suspect:
+                        self._arena.blame(action.peer, self._key, Fault.UNREACHABLE)
+            if self._race.verdict is not Verdict.OPEN:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._race.wake()):
+                    await self._happened.wait()
+            self._happened.clear()
+
+    async def _search(self, lookup: AsyncIterator[Peer], without: Collection[str]) -> None:
+        now = asyncio.get_running_loop().time
+        try:
+            async for peer in lookup:
+                if peer.id not in without:
+                    self._peers.setdefault(peer.id, peer)
+                    self._race.found(peer.id, self._arena.reputation.points(peer.id, self._key, now()))
+                    self._happened.set()
+        except Exception:  # noqa: BLE001  # whatever breaks a router, the client must get to the next host
+            _LOG.exception("looking up %s failed", self._key)
+        self._race.searched()
+        self._happened.set()
+
+    async def _attempt(self, peer: Peer) -> None:
+        now = asyncio.get_running_loop().time
+        started = now()
+        try:
+            answer = await self._ask(peer)
+        except PeerError as error:
+            _LOG.debug("peer %s failed for %s: %s", peer.id, self._key, error)
+            self._arena.latency.cut_short(now() - started)
+            self._arena.blame(peer.id, self._key, error.fault)
+            self._race.failed(peer.id, now())
+        except asyncio.CancelledError:
+            self._arena.latency.cut_short(now() - started)
+            raise
+        else:
+            self._arena.latency.answered(now() - started)
+            if self._race.answered(peer.id):
+                self._answer = answer
+            else:
+                answer.close()
+        self._happened.set()
