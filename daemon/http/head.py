@@ -144,7 +144,9 @@ def parse_head(head: bytes, client: str) -> Head:
         raise BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, f"only {' and '.join(METHODS)} are served")
     path, query = _target(target)
     request = Request(method, path, query, fields, client)
-    return Head(request, _keep_alive(fields.get("connection", ""), default=minor != "0"))
+    # HTTP/1.0's own keep-alive is not worth its rules: such a connection serves one request.
+    keep_alive = minor != "0" and ("connection" not in fields or _keep_alive(fields["connection"]))
+    return Head(request, keep_alive)
 
 
 def _fields(text: str, start: int) -> dict[str, str]:
@@ -225,11 +227,8 @@ def _unquote_plus(text: str) -> str:
     return _unquote(text.replace("+", " ")) if "%" in text or "+" in text else text
 
 
-def _keep_alive(connection: str, *, default: bool) -> bool:
-    if not connection:
-        return default
-    options = {option.strip(" \t").lower() for option in connection.split(",")}
-    return "close" not in options and (default or "keep-alive" in options)
+def _keep_alive(connection: str) -> bool:
+    return "close" not in {option.strip(" \t").lower() for option in connection.split(",")}
 
 
 def _refuse(message: str) -> NoReturn:
