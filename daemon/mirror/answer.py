@@ -95,7 +95,7 @@ class HeadReader:
         parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise PeerError(Fault.LIED, f"no HTTP response head: {error}") from error
         if parser.get_http_version() not in {"1.0", "1.1"}:
             raise PeerError(Fault.LIED, "the response is not HTTP/1")

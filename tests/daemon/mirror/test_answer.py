@@ -1,0 +1,279 @@
+"""What a peer may answer, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.mirror.answer import HEAD_LIMIT, Head, HeadReader, Offer, agree
+from daemon.mirror.fault import Fault, PeerError
+from daemon.mirror.wanted import Wanted
+from daemon.oci.descriptor import BINARY, MANIFEST_MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
+from daemon.oci.digest import Digest
+from tests.daemon.mirror.peers import LAYER, blob, manifest, tag
+
+DATA = b"some content"
+DIGEST = blob(DATA).key
+OTHER = "sha256:" + "0" * 64
+
+
+numbers = st.integers(0, 40)
+
+
+def parse(text: str) -> Head:
+    head = HeadReader().feed(text.replace("\n", "\r\n").encode("latin-1"))
+    assert head is not None
+    return head
+
+
+def head(status: int = 200, **changes: str | None) -> Head:
+    """A good head for a blob of 12 bytes but for what is changed; underscores stand for hyphens."""
+    fields: dict[str, str | None] = {
+        "content_type": LAYER,
+        "content_length": "12",
+        "docker_content_digest": DIGEST,
+    }
+    lines = [f"{name.replace('_', '-')}: {value}\n" for name, value in (fields | changes).items() if value]
+    return parse(f"HTTP/1.1 {status} X\n{''.join(lines)}\n")
+
+
+def fault(wanted: Wanted, answer: Head, size: int | None = None) -> Fault:
+    with pytest.raises(PeerError) as raised:
+        agree(wanted, answer, size)
+    return raised.value.fault
+
+
+class TestHead:
+    TEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-Other: y\r\n\r\nabc"
+
+    @pytest.mark.parametrize("cut", range(1, len(TEXT)))
+    def test_may_come_in_any_pieces(self, cut: int) -> None:
+        reader = HeadReader()
+        first = reader.feed(self.TEXT[:cut])
+        whole = first or reader.feed(self.TEXT[cut:])
+        assert whole == Head(200, {"content-length": "3"}, reusable=True)
+        assert reader.rest == (self.TEXT[self.TEXT.index(b"abc") : cut] if first else b"abc")
+
+    def test_may_come_byte_by_byte(self) -> None:
+        reader = HeadReader()
+        heads = [reader.feed(self.TEXT[at : at + 1]) for at in range(len(self.TEXT) - 3)]
+        assert heads[:-1] == [None] * (len(heads) - 1)
+        assert heads[-1] is not None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "SSH-2.0-OpenSSH\n\n",
+            "HTTP/2.0 200 OK\n\n",
+            "HTTP/0.9 200 OK\n\n",
+            "HTTP/1.1 2000 OK\n\n",
+            "HTTP/1.1 OK\n\n",
+            "HTTP/1.1 200 OK\nContent-Length : 3\n\n",
+            "HTTP/1.1 200 OK\n Content-Length: 3\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: 3\nContent-Length: 3\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: 3\nContent-Length: 4\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: -3\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: 3, 3\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: 99999999999999999999\n\n",
+            "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n",
+            "HTTP/1.1 200 OK\nDocker-Content-Digest: a\nDocker-Content-Digest: b\n\n",
+            "HTTP/1.1 200 OK\nContent-Range: a\nContent-Range: a\n\n",
+            "HTTP/1.1 200 OK\nno field\n\n",
+            "HTTP/1.1 200 OK\nX: a\0b\n\n",
+            "HTTP/1.1 101 Switching\nUpgrade: h2c\nConnection: upgrade\n\n",
+        ],
+    )
+    def test_that_is_none_is_refused(self, text: str) -> None:
+        with pytest.raises(PeerError) as raised:
+            agree(blob(b"abc"), parse(text))
+        assert raised.value.fault is Fault.LIED
+
+    def test_with_bare_line_feeds_never_ends(self) -> None:
+        assert HeadReader().feed(b"HTTP/1.1 200 OK\nContent-Length: 3\n\n") is None
+
+    def test_that_is_too_long_is_refused(self) -> None:
+        giant = b"HTTP/1.1 200 OK\r\nX: " + b"a" * HEAD_LIMIT + b"\r\n\r\n"
+        with pytest.raises(PeerError, match="longer than"):
+            HeadReader().feed(giant)
+
+    def test_that_never_ends_is_refused_at_the_limit(self) -> None:
+        reader = HeadReader()
+        line = b"X: aaaaa\r\n"
+        for _ in range(HEAD_LIMIT // len(line)):
+            assert reader.feed(line) is None
+        with pytest.raises(PeerError, match="longer than"):
+            reader.feed(line)
+
+    @pytest.mark.parametrize(
+        ("text", "reusable"),
+        [
+            ("HTTP/1.1 200 OK\nContent-Length: 3\n\n", True),
+            ("HTTP/1.1 200 OK\nContent-Length: 3\nConnection: close\n\n", False),
+            ("HTTP/1.0 200 OK\nContent-Length: 3\n\n", False),
+        ],
+    )
+    def test_says_whether_the_connection_lives_on(self, text: str, *, reusable: bool) -> None:
+        assert parse(text).reusable is reusable
+
+    @given(st.binary(max_size=300))
+    def test_made_of_rubbish_is_refused_or_unfinished(self, data: bytes) -> None:
+        try:
+            whole = HeadReader().feed(data)
+        except PeerError:
+            return
+        assert whole is None or data.startswith(b"HTTP/1.")
+
+
+class TestBlob:
+    def test_is_offered_as_the_peer_says(self) -> None:
+        offer = agree(blob(DATA), head())
+        assert offer == Offer(
+            digest=Digest(DIGEST),
+            media_type=LAYER,
+            size=12,
+            first=0,
+            length=12,
+            reusable=True,
+        )
+
+    def test_without_digest_and_type_is_what_was_asked_for(self) -> None:
+        offer = agree(blob(DATA), head(docker_content_digest=None, content_type=None))
+        assert (offer.digest, offer.media_type) == (DIGEST, BINARY)
+
+    def test_may_be_empty(self) -> None:
+        assert agree(blob(b""), head(docker_content_digest=None, content_length="0")).length == 0
+
+    def test_keeps_its_media_type_without_parameters(self) -> None:
+        assert (
+            agree(blob(DATA), head(content_type="Application/X-Tar; a=b")).media_type == "application/x-tar"
+        )
+
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            (head(404), Fault.MISSING),
+            (head(416), Fault.MISSING),
+            (head(429), Fault.REFUSED),
+            (head(500), Fault.REFUSED),
+            (head(307, location="http://127.0.0.1/"), Fault.REFUSED),
+            (head(301), Fault.REFUSED),
+            (head(401), Fault.REFUSED),
+            (head(204), Fault.LIED),
+            (head(206, content_range="bytes 0-11/12"), Fault.LIED),
+            (head(100), Fault.LIED),
+            (head(content_length=None), Fault.LIED),
+            (head(content_length=None, transfer_encoding="chunked"), Fault.LIED),
+            (head(content_encoding="gzip"), Fault.LIED),
+            (head(content_range="bytes 0-11/12"), Fault.LIED),
+            (head(docker_content_digest=OTHER), Fault.LIED),
+            (head(docker_content_digest="sha256:12"), Fault.LIED),
+            (head(docker_content_digest=DIGEST.upper()), Fault.LIED),
+            (head(content_type="text"), Fault.LIED),
+            (head(content_type="a/b/c"), Fault.LIED),
+            (head(content_type="text/ä"), Fault.LIED),
+        ],
+    )
+    def test_is_refused_when_the_head_disagrees(self, answer: Head, expected: Fault) -> None:
+        assert fault(blob(DATA), answer) is expected
+
+    def test_of_another_size_than_elsewhere_is_refused(self) -> None:
+        assert fault(blob(DATA), head(), size=13) is Fault.REFUSED
+        assert agree(blob(DATA), head(), size=12).size == 12
+
+
+class TestRange:
+    @pytest.mark.parametrize(
+        ("asked", "content_range", "length", "first"),
+        [
+            ((0, None), "bytes 0-11/12", "12", 0),
+            ((5, None), "bytes 5-11/12", "7", 5),
+            ((5, 7), "bytes 5-7/12", "3", 5),
+            ((11, 11), "bytes 11-11/12", "1", 11),
+            ((5, 99), "bytes 5-11/12", "7", 5),
+        ],
+    )
+    def test_is_offered(
+        self, asked: tuple[int, int | None], content_range: str, length: str, first: int
+    ) -> None:
+        offer = agree(blob(DATA, "GET", asked), head(206, content_range=content_range, content_length=length))
+        assert (offer.first, offer.length, offer.size) == (first, int(length), 12)
+
+    @pytest.mark.parametrize(
+        ("content_range", "length"),
+        [
+            (None, "3"),
+            ("bytes 5-7/12", "4"),
+            ("bytes 5-7/12", "12"),
+            ("bytes 5-8/12", "4"),
+            ("bytes 4-7/12", "4"),
+            ("bytes 5-6/12", "2"),
+            ("bytes 5-6/8", "2"),
+            ("bytes 5-7/*", "3"),
+            ("bytes */12", "3"),
+            ("bytes 5-7/7", "3"),
+            ("bytes 7-5/12", "3"),
+            ("items 5-7/12", "3"),
+            ("bytes 5-7", "3"),
+            ("bytes 5-7/12, bytes 9-9/12", "3"),
+            ("bytes 5-7/" + "9" * 19, "3"),
+        ],
+    )
+    def test_that_is_not_the_one_asked_for_is_refused(self, content_range: str | None, length: str) -> None:
+        answer = head(206, content_range=content_range, content_length=length)
+        assert fault(blob(DATA, "GET", (5, 7)), answer) is Fault.LIED
+
+    def test_that_is_answered_with_everything_is_refused(self) -> None:
+        assert fault(blob(DATA, "GET", (5, 7)), head(200)) is Fault.LIED
+
+    def test_of_other_content_is_refused(self) -> None:
+        answer = head(206, content_range="bytes 5-7/12", content_length="3")
+        assert fault(blob(DATA, "GET", (5, 7)), answer, size=13) is Fault.REFUSED
+
+    def test_behind_the_end_is_missing(self) -> None:
+        assert fault(blob(DATA, "GET", (12, None)), head(416)) is Fault.MISSING
+
+    @given(
+        asked=st.tuples(numbers, st.none() | numbers),
+        got=st.tuples(numbers, numbers),
+        total=numbers,
+        length=numbers,
+    )
+    def test_is_only_accepted_when_all_numbers_fit(
+        self, asked: tuple[int, int | None], got: tuple[int, int], total: int, length: int
+    ) -> None:
+        (first, last), (got_first, got_last) = asked, got
+        answer = head(206, content_range=f"bytes {got_first}-{got_last}/{total}", content_length=str(length))
+        right = list(range(40))[:total][first : None if last is None else last + 1]
+        try:
+            offer = agree(blob(DATA, "GET", (first, last)), answer)
+        except PeerError:
+            fits = got_last < total and bool(right) and (got_first, got_last) == (right[0], right[-1])
+            assert not (fits and length == len(right))
+        else:
+            assert right == list(range(offer.first, offer.first + offer.length))
+            assert offer.size == total
+
+
+class TestManifest:
+    GOOD = head(content_type=OCI_INDEX)
+
+    @pytest.mark.parametrize("media_type", sorted(MANIFEST_MEDIA_TYPES))
+    def test_has_a_manifests_media_type(self, media_type: str) -> None:
+        assert agree(manifest(DATA), head(content_type=media_type)).media_type == media_type
+
+    @pytest.mark.parametrize("media_type", [None, BINARY, LAYER, "text/html", "application/json"])
+    def test_of_another_type_is_refused(self, media_type: str | None) -> None:
+        assert fault(manifest(DATA), head(content_type=media_type)) is Fault.LIED
+
+    @pytest.mark.parametrize("length", ["0", str(4 * 1024 * 1024 + 1)])
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_of_no_or_enormous_size_is_refused(self, method: str, length: str) -> None:
+        answer = head(content_type=OCI_MANIFEST, content_length=length)
+        assert fault(manifest(DATA, method), answer) is Fault.LIED
+
+    def test_by_tag_has_the_digest_that_the_peer_says(self) -> None:
+        assert agree(tag(), self.GOOD).digest == DIGEST
+
+    def test_by_tag_without_digest_is_refused(self) -> None:
+        assert fault(tag(), head(content_type=OCI_INDEX, docker_content_digest=None)) is Fault.LIED
