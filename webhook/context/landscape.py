@@ -9,6 +9,9 @@ EXTENSION = "registry-spegel"
 SECRET = "registry-spegel-bootstrap"  # noqa: S105  # the name of a Secret, not one
 """Name of the Secret with the client certificate and the URL of the bootstrapper."""
 
+CERTIFICATE_KEYS = ("ca.crt", "tls.crt", "tls.key")
+"""Its keys for the client certificate; the URL is under ``url``."""
+
 
 class LandscapeError(Exception):
     """An object could not be read; the message names the object and the cause."""

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import api
-from webhook.context.landscape import EXTENSION, SECRET, Landscape, LandscapeError
+from webhook.context.landscape import CERTIFICATE_KEYS, EXTENSION, SECRET, Landscape, LandscapeError
 from webhook.mutation.model import Bootstrap, NodeContext, Ports, Program
-
-_CERTIFICATE_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
 # The URL becomes a word of ExecStart: nothing in it may mean something to systemd (quotes, backslash,
 # %, $, white space). Credentials have no place in it, since the OperatingSystemConfig is not secret.
@@ -118,10 +116,10 @@ def _bootstrap(secret: Mapping[str, Any] | None, namespace: str) -> tuple[Bootst
     if secret is None:
         return Bootstrap(None, None), f"{name} not found: no bootstrap flags, no certificate files"
     data = _member(secret, "data", f"{name}: ")
-    for key in ("url", *_CERTIFICATE_KEYS):
+    for key in ("url", *CERTIFICATE_KEYS):
         if not isinstance(data.get(key, ""), str):
             raise ContextError(f"{name}: data[{key}]: must be a string")
-    missing = [key for key in _CERTIFICATE_KEYS if not data.get(key)]
+    missing = [key for key in CERTIFICATE_KEYS if not data.get(key)]
     url = _url(data["url"], name) if data.get("url") else None
     lacking = [*missing, *([] if url else ["url"])]
     left_out = [*(["certificate files"] if missing else []), *([] if url else ["bootstrap flags"])]

@@ -1,0 +1,1 @@
+"""The thin shell around the decisions: HTTP, TLS, processes, figures and logs."""

@@ -1,0 +1,195 @@
+"""A gunicorn worker whose threads see whole requests only.
+
+gunicorn's own threads wait for the handshake, the head and the body of a request, so that a few dozen
+clients that connect and say nothing hold up everyone else. Here the event loop collects a request
+without waiting, a thread gets it when it is complete, and a client that takes too long is dropped. The
+same goes for the end of a connection: what a refused client still sends is read away by the loop.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn import http
+from gunicorn.sock import ssl_wrap_socket
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from webhook.server.arrival import Arrival
+
+LINGER_SECONDS = 2.0
+"""How long a connection is read away before it is closed, and a silent one outlives the order to stop."""
+_READ_BYTES = 1 << 16  # more than a TLS record, so that none is left half-read where no poller sees it
+_UNREAD_BODY_SECONDS = 0.05
+
+
+class Connection(TConn):
+    """A client's connection, between requests or with one on its way in."""
+
+    sock: socket.socket
+    parser: Any
+
+    def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
+        super().__init__(worker.cfg, client, address, server)
+        self._worker = worker
+        self.descriptor = -1
+        self.deadline = 0.0
+        self.arrival: Arrival
+
+    def expect(self) -> bool:
+        """Prepare for a request; True when it came along with the one before."""
+        settings = self._worker.app.settings
+        self.deadline = time.monotonic() + settings.client_timeout_seconds
+        self.arrival = Arrival(settings.max_body_bytes)
+        early = self.parser.unreader.take_buffered() if self.parser else b""
+        return bool(early) and self.arrival.feed(early)
+
+    def receive(self) -> bool:
+        """Take what is there without waiting, and say whether a thread should take over.
+
+        Raises:
+            OSError: the connection is of no more use.
+        """
+        try:
+            if not self.initialized:
+                self._start()
+            # The first read does the handshake.
+            while data := self.sock.recv(_READ_BYTES):
+                if self.arrival.feed(data):
+                    return True
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if not self.arrival.data:
+            raise ConnectionAbortedError("closed by the client")
+        return True
+
+    def hand_over(self) -> None:
+        """Give what has arrived to the parser, which a thread then asks for the request."""
+        self.parser.unreader.unread(bytes(self.arrival.data))
+        self.arrival.data.clear()
+
+    def close(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
+        """Close, or when graceful let the worker do so once the client has read the answer."""
+        if graceful:
+            self._worker.linger(self)
+        else:
+            super().close()
+
+    def _start(self) -> None:
+        """Do without waiting what the base does in a thread."""
+        self.initialized = True
+        if self.cfg.is_ssl:
+            self.sock = ssl_wrap_socket(self.sock, self.cfg)
+        self.parser = http.get_parser(self.cfg, self.sock, self.client)
+
+
+class Worker(ThreadWorker):
+    """Collects requests in its event loop and answers them in its threads."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arriving: set[Connection] = set()
+        self._lingering: set[Connection] = set()
+        self._stopping = False
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        self.enqueue_req(Connection(self, client, address, listener.getsockname()))
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Collect the next request of a connection before a thread gets it."""
+        if conn.expect():
+            self._dispatch(conn)
+            return
+        conn.sock.settimeout(0)
+        self._watch(conn, self._collect)
+        self._arriving.add(conn)
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Answer a request; neither reading a rest of it nor writing the answer takes forever."""
+        conn.sock.settimeout(self.app.settings.client_timeout_seconds)
+        return super().handle_request(req, conn)
+
+    def linger(self, conn: Connection) -> None:
+        """Close a connection without a reset, which could overtake the answer on its way to the client."""
+        try:
+            conn.sock.settimeout(0)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            conn.close()
+            return
+        conn.deadline = time.monotonic() + LINGER_SECONDS
+        self._watch(conn, self._read_away)
+        self._lingering.add(conn)
+
+    def murder_pending(self) -> None:
+        """Drop those whose time is over; the loop calls this at each turn."""
+        now = time.monotonic()
+        if not self.alive and not self._stopping:
+            self._stopping = True
+            for conn in self._arriving:
+                if not conn.arrival.data:
+                    conn.deadline = min(conn.deadline, now + LINGER_SECONDS)
+        for conn in [conn for conn in self._arriving if conn.deadline <= now]:
+            self._drop(conn)
+        for conn in [conn for conn in self._lingering if conn.deadline <= now]:
+            self._end(conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
+        """Say whether the connection can be used again; an unread body that has arrived does not hinder."""
+        deadline = time.monotonic() + _UNREAD_BODY_SECONDS
+        return bool(keepalive) and bool(conn.parser.finish_body(deadline=deadline))
+
+    def _collect(self, conn: Connection) -> None:
+        try:
+            complete = conn.receive()
+        except OSError as error:
+            self.log.debug("dropped a connection: %s", error)
+            self._drop(conn)
+            return
+        if complete:
+            self._arriving.discard(conn)
+            self._unwatch(conn)
+            self._dispatch(conn)
+
+    def _dispatch(self, conn: Connection) -> None:
+        conn.hand_over()
+        super().enqueue_req(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        self._arriving.discard(conn)
+        self._unwatch(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _read_away(self, conn: Connection) -> None:
+        try:
+            if conn.sock.recv(_READ_BYTES):
+                return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.log.debug("a connection broke: %s", error)
+        self._end(conn)
+
+    def _end(self, conn: Connection) -> None:
+        self._lingering.discard(conn)
+        self._unwatch(conn)
+        conn.close()
+
+    def _watch(self, conn: Connection, callback: Callable[[Connection], None]) -> None:
+        # By descriptor: the socket becomes another object when TLS is put around it.
+        conn.descriptor = conn.sock.fileno()
+        self.poller.register(conn.descriptor, selectors.EVENT_READ, lambda _: callback(conn))
+
+    def _unwatch(self, conn: Connection) -> None:
+        self.poller.unregister(conn.descriptor)
