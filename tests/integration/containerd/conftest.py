@@ -16,7 +16,7 @@ from tests.integration.containerd.registries import Registries
 from tests.unit.mutation_samples import apply, sample
 
 
-def program_of(variable: str, default: Path | str) -> str:
+def program_of(variable: str, default: str) -> str:
     program = shutil.which(os.environ.get(variable) or default)
     if program is None:
         missing(f"{default} is not installed (Debian package containerd; {variable} names another)")
@@ -35,8 +35,7 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
     if os.geteuid() != 0:
         missing("containerd needs root")
     program = program_of("CONTAINERD", "containerd")
-    beside = Path(program).with_name("ctr")
-    ctr = program_of("CTR", beside if os.environ.get("CONTAINERD") else "ctr")
+    ctr = program_of("CTR", str(Path(program).with_name("ctr")))
     containerd = Containerd(program, ctr, tmp_path_factory.mktemp("containerd"))
     config = containerd.default_config()
     apply_plugins(apply(sample("osc-with-cache-and-mirror.yaml")), config)

@@ -17,6 +17,8 @@ import tomlkit
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
 
+from tests.integration.containerd.image import ARCHITECTURE
+
 START_TIMEOUT = 60.0
 PULL_TIMEOUT = 60.0
 
@@ -38,10 +40,6 @@ class Containerd:
         self.certs_d = directory / "certs.d"
         self.socket = directory / "containerd.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        self._pull = ["images", "pull", "--snapshotter", "native"]
-        if "--local" in self._run(ctr, "images", "pull", "--help"):
-            # The transfer service of containerd 2 wants the snapshotter configured; the resolver is the same.
-            self._pull.append("--local")
 
     @property
     def is_first_generation(self) -> bool:
@@ -61,9 +59,11 @@ class Containerd:
         """Start it and wait until it is ready."""
         plugins = config["plugins"]
         plugins["io.containerd.internal.v1.opt"] = {"path": str(self.directory / "opt")}
-        if "io.containerd.cri.v1.images" in plugins and config["version"] >= 3:
+        if config["version"] >= 3:
             images = plugins["io.containerd.cri.v1.images"]
             images["snapshotter"] = "native"
+            unpack = {"platform": f"linux/{ARCHITECTURE}", "snapshotter": "native"}
+            plugins["io.containerd.transfer.v1.local"]["unpack_config"] = [unpack]
         else:
             images = plugins["io.containerd.grpc.v1.cri"]
             images["containerd"]["snapshotter"] = "native"
@@ -116,7 +116,7 @@ class Containerd:
         Raises:
             CommandError: it could not be pulled.
         """
-        self._ctr(*self._pull, "--hosts-dir", str(self.certs_d), image)
+        self._ctr("images", "pull", "--snapshotter", "native", "--hosts-dir", str(self.certs_d), image)
 
     def pull_with_cri(self, image: str) -> None:
         """Pull an image as the kubelet does.

@@ -16,7 +16,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+"""This machine's, by the name that OCI has for it."""
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Image:
 def new_image(layers: int = 2) -> Image:
     """Make an index with one manifest for this machine's platform, a config and layers."""
     image = Image()
-    system = {"os": "linux", "architecture": ARCHITECTURES[platform.machine()]}
+    system = {"os": "linux", "architecture": ARCHITECTURE}
     archives = [_archive(f"layer-{number}", uuid.uuid4().bytes * 64) for number in range(layers)]
     descriptors = [image.add(LAYER, gzip.compress(archive, mtime=0)) for archive in archives]
     diff_ids = [f"sha256:{hashlib.sha256(archive).hexdigest()}" for archive in archives]

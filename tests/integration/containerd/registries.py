@@ -94,6 +94,8 @@ class Registries:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # containerd 2 tries TLS first where no scheme is given, and then HTTP, if that is what answers.
+            default_request_version = protocol_version
             disable_nagle_algorithm = True
 
             def do_HEAD(self) -> None:
