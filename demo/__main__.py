@@ -132,10 +132,10 @@ def _webhook(namespace: str, *, color: bool) -> Iterator[ApiServerClient]:
             _step("1. A small API server, in place of a seed's", color=color)
             _detail(f"{api_server.url} has the Extension, the Cluster and the Secret of {namespace}")
             kubeconfig = api_server.write_kubeconfig(directory / "kubeconfig")
-            with server.running(certificates, kubeconfig, directory) as port:
+            with server.running(certificates, kubeconfig, directory) as webhook:
                 _step("2. The webhook under gunicorn with TLS", color=color)
-                _detail(f"https://127.0.0.1:{port} is ready, with a certificate made for this run")
-                client = ApiServerClient(port, certificates.authority)
+                _detail(f"https://127.0.0.1:{webhook.port} is ready, with a certificate made for this run")
+                client = ApiServerClient(webhook.port, certificates.authority)
                 try:
                     yield client
                 finally:

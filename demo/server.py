@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.certificates import Certificates
@@ -20,13 +21,22 @@ STOP_SECONDS = 5.0
 _LISTENING = re.compile(r"Listening at: https://127\.0\.0\.1:(\d+)")
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A webhook that is ready."""
+
+    port: int
+    pid: int
+    """Of gunicorn's master process."""
+
+
 class ServerError(Exception):
     """The webhook did not start; the message ends with what it logged."""
 
 
 @contextlib.contextmanager
-def running(certificates: Certificates, kubeconfig: Path, directory: Path) -> Iterator[int]:
-    """Run the webhook on loopback while entered; gives the port once it is ready.
+def running(certificates: Certificates, kubeconfig: Path, directory: Path) -> Iterator[Running]:
+    """Run the webhook on loopback while entered; given once it is ready.
 
     Raises:
         ServerError: it ended, or was not ready in time.
@@ -41,7 +51,7 @@ def running(certificates: Certificates, kubeconfig: Path, directory: Path) -> It
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        yield _wait_until_ready(process, certificates, log)
+        yield Running(_wait_until_ready(process, certificates, log), process.pid)
     finally:
         _stop(process)
 
