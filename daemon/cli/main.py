@@ -1,0 +1,60 @@
+"""The program ``spegel``: reads the command line and runs one command.
+
+A command's own modules are imported when it is run, so that the short ones start fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from daemon.cli.commands import Cleanup, CleanupWait, Configuration, Registry, Version
+from daemon.cli.help import help_text
+from daemon.cli.parser import HelpRequested, Invocation, UsageError, parse
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    try:
+        invocation = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+    except HelpRequested as request:
+        sys.stdout.write(help_text(request.command))
+        return 0
+    except UsageError as error:
+        name = f"spegel {error.command}" if error.command else "spegel"
+        sys.stderr.write(f"{name}: {error} (see `{name} --help`)\n")
+        return EXIT_USAGE
+    return _run(invocation)
+
+
+def _run(invocation: Invocation) -> int:
+    command = invocation.command
+    if isinstance(command, Version):
+        from daemon.cli.version import print_version
+
+        print_version(command)
+        return 0
+    from daemon import logs
+
+    logs.configure(invocation.common.log_level)
+    match command:
+        case Registry():
+            from daemon.run import run_registry
+
+            return run_registry(command)
+        case Configuration():
+            from daemon.cli.configuration import run_configuration
+
+            return run_configuration(command)
+        case Cleanup():
+            from daemon.cli.cleanup import run_cleanup
+
+            return run_cleanup(command)
+        case CleanupWait():
+            from daemon.cli.cleanup_wait import run_cleanup_wait
+
+            return run_cleanup_wait(command)
