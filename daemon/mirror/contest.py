@@ -66,6 +66,10 @@ class Arena:
         self._resolve_timeout = resolve_timeout
         self._tries = tries
 
+    def lookup(self, key: str, more: int) -> AsyncIterator[Peer]:
+        """Look up twice as many peers as may be asked, so that there is a choice, and so many ``more``."""
+        return self._router.lookup(key, 2 * self._tries + more)
+
     async def contest(
         self, key: str, ask: Callable[[Peer], Awaitable[T]], without: Collection[str] = ()
     ) -> Won[T]:
@@ -88,8 +92,7 @@ class Arena:
             _LIMIT,
         )
         race = Race(terms, asyncio.get_running_loop().time())
-        lookup = self._router.lookup(key, 2 * self._tries + len(without))  # more than tries: a choice
-        answer = await _Contest(self, key, ask, race).run(lookup, without)
+        answer = await _Contest(self, key, ask, race).run(without)
         if answer is None:
             raise NoAnswerError(race.tried)
         return Won(answer, race.tried)
@@ -114,10 +117,10 @@ class _Contest(Generic[T]):
         self._happened = asyncio.Event()
         self._answer: T | None = None
 
-    async def run(self, lookup: AsyncIterator[Peer], without: Collection[str]) -> T | None:
+    async def run(self, without: Collection[str]) -> T | None:
         try:
             async with asyncio.TaskGroup() as group:
-                search = group.create_task(self._search(lookup, without))
+                search = group.create_task(self._search(without))
                 await self._decide(group)
                 search.cancel()
                 for attempt in self._attempts.values():
@@ -146,10 +149,10 @@ class _Contest(Generic[T]):
                     await self._happened.wait()
             self._happened.clear()
 
-    async def _search(self, lookup: AsyncIterator[Peer], without: Collection[str]) -> None:
+    async def _search(self, without: Collection[str]) -> None:
         now = asyncio.get_running_loop().time
         try:
-            async for peer in lookup:
+            async for peer in self._arena.lookup(self._key, len(without)):
                 if peer.id not in without:
                     self._peers.setdefault(peer.id, peer)
                     self._race.found(peer.id, self._arena.reputation.points(peer.id, self._key, now()))

@@ -346,8 +346,8 @@ class Taken:
     """Why the server would have cut the connection."""
 
 
-async def take(body: bytes | Body, leave_after: int | None = None) -> Taken:
-    """Read a response body as a client that leaves after so many bytes."""
+async def take(body: bytes | Body, leave_after: int | None = None, pause: float = 0) -> Taken:
+    """Read a response body as a client that leaves after so many bytes, or pauses after the first ones."""
     assert not isinstance(body, bytes)
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
@@ -370,6 +370,8 @@ async def take(body: bytes | Body, leave_after: int | None = None) -> Taken:
         data = bytearray()
         while part := await loop.sock_recv(theirs, 1 << 16):
             data += part
+            await asyncio.sleep(pause)
+            pause = 0
             if leave_after is not None and len(data) >= leave_after:
                 break
         theirs.close()

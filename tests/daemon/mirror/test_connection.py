@@ -1,0 +1,170 @@
+"""Connecting to peers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+
+from daemon.mirror.connection import Connection, connect
+from daemon.mirror.fault import Fault, PeerError
+from tests.daemon.mirror.virtual_time import now, virtual_time
+
+V4 = IPv4Address("127.0.0.1")
+V6 = IPv6Address("::1")
+BUFFER = 128 * 1024
+
+
+@contextlib.contextmanager
+def listener(address: str, port: int = 0) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen()
+        yield sock
+
+
+@contextlib.contextmanager
+def blackhole(address: str, port: int = 0) -> Iterator[int]:
+    """A port that takes no connection and refuses none: its queue is full."""
+    with socket.socket() as sock, contextlib.ExitStack() as stack:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(0)
+        for _ in range(2):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(sock.getsockname())
+        yield sock.getsockname()[1]
+
+
+def free_port() -> int:
+    with listener("127.0.0.1") as sock:
+        return int(sock.getsockname()[1])
+
+
+async def dial(port: int, *addresses: IPv4Address | IPv6Address, limit: float = 0.5) -> Connection:
+    return await connect(addresses, port, BUFFER, limit)
+
+
+@virtual_time
+async def test_one_address_is_enough() -> None:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V4)
+        assert connection.address == V4
+        connection.close()
+
+
+@virtual_time
+async def test_version_6_goes_first() -> None:
+    with listener("::1") as six:
+        port = six.getsockname()[1]
+        with listener("127.0.0.1", port):
+            connection = await dial(port, V4, V6)
+            assert connection.address == V6
+            assert now() == 0
+            connection.close()
+
+
+@virtual_time
+async def test_a_refused_address_costs_no_time() -> None:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V6, IPv4Address("127.0.0.9"), V4)
+        assert connection.address == V4
+        assert now() == 0
+        connection.close()
+
+
+@virtual_time
+async def test_a_blackholed_address_costs_a_tenth_of_a_second() -> None:
+    with blackhole("127.0.0.9") as port, listener("127.0.0.1", port):
+        connection = await dial(port, IPv4Address("127.0.0.9"), V4)
+        assert connection.address == V4
+        assert now() == pytest.approx(0.1)
+        connection.close()
+
+
+@virtual_time
+async def test_a_blackholed_peer_costs_no_more_than_the_limit() -> None:
+    with blackhole("127.0.0.1") as port:
+        with pytest.raises(PeerError) as raised:
+            await dial(port, V4)
+        assert raised.value.fault is Fault.UNREACHABLE
+        assert now() == pytest.approx(0.5)
+
+
+@virtual_time
+async def test_all_refused_is_told() -> None:
+    with pytest.raises(PeerError, match="no connection to"):
+        await dial(free_port(), V4, V6)
+    assert now() == 0
+
+
+@virtual_time
+async def test_a_peer_without_addresses_is_unreachable() -> None:
+    with pytest.raises(PeerError, match="no address"):
+        await dial(1)
+
+
+@virtual_time
+async def test_of_many_addresses_a_few_are_tried() -> None:
+    addresses = [ip_address(f"127.0.0.{number}") for number in range(2, 30)]
+    with listener("127.0.0.29") as sock, pytest.raises(PeerError):
+        await dial(sock.getsockname()[1], *addresses)
+
+
+@virtual_time
+async def test_the_receive_buffer_is_bounded_before_the_connection_is_made() -> None:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V4)
+        with socket.socket(fileno=socket.dup(connection.fileno())) as view:
+            assert view.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER, "the kernel doubles it"
+        connection.close()
+
+
+@virtual_time
+async def test_giving_up_leaves_nothing_open() -> None:
+    with blackhole("127.0.0.1") as port:
+        dialling = asyncio.ensure_future(dial(port, V4))
+        await asyncio.sleep(0.01)
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+    # An open socket would be reported as an error by the end of this test.
+
+
+@virtual_time
+async def test_unread_bytes_and_the_end_are_told_apart() -> None:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V4)
+        with sock.accept()[0] as other:
+            assert connection.peek() is None
+            other.sendall(b"xy")
+            await connection.readable()
+            assert connection.peek() == b"x"
+            assert await connection.receive(9) == b"xy"
+            assert connection.peek() is None
+        await connection.readable()
+        assert connection.peek() == b""
+        with pytest.raises(PeerError, match="closed"):
+            await connection.receive(9)
+        connection.close()
+
+
+@virtual_time
+async def test_a_reset_is_the_peers_failure() -> None:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V4)
+        other = sock.accept()[0]
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        other.close()
+        with pytest.raises(PeerError, match="reset"):
+            await connection.receive(9)
+        assert connection.peek() == b""
+        connection.close()
