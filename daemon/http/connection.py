@@ -51,7 +51,6 @@ class Service:
     handler: Handler
     observer: Observer
     limits: Limits
-    clock: Callable[[], float]
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     buffer: bytearray = field(default_factory=lambda: bytearray(HEAD_LIMIT))
@@ -61,7 +60,9 @@ class Service:
 class _Phase(enum.Enum):
     IDLE = enum.auto()
     HEAD = enum.auto()
-    """Some of a head is there."""
+    """Some of a head is there, or nothing yet of the first one."""
+    TURN = enum.auto()
+    """More heads are there, but it is others' turn."""
     ANSWER = enum.auto()
     """A handler is at work."""
     BODY = enum.auto()
@@ -69,6 +70,9 @@ class _Phase(enum.Enum):
     LINGER = enum.auto()
     """The last answer was written; closing before the client has read it might reset it away."""
     CLOSED = enum.auto()
+
+
+_READING = frozenset({_Phase.IDLE, _Phase.HEAD})
 
 
 @dataclass(slots=True)
@@ -98,11 +102,11 @@ class Connection:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer()
-        self._sink = SocketSink(sock, service.limits.stall, service.clock)
+        self._sink = SocketSink(sock, service.limits.stall)
         self._task: asyncio.Task[None] | None = None
         self._input_ended = False
         self._aborted = False
-        now = service.clock()
+        now = self._loop.time()
         self._retire_at = now + service.limits.lifetime
         self._phase = _Phase.HEAD
         self._deadline = now + service.limits.head
@@ -154,9 +158,9 @@ class Connection:
             self._end_of_input()
         elif self._phase is not _Phase.LINGER:
             self._heads.feed(memoryview(buffer)[:count])
-            if self._task is None:
+            if self._phase in _READING:
                 self._advance()
-            elif len(self._heads) > HEAD_LIMIT:
+            if len(self._heads) > HEAD_LIMIT and self._phase is not _Phase.CLOSED:
                 self._loop.remove_reader(self._socket)
 
     def _end_of_input(self) -> None:
@@ -166,19 +170,17 @@ class Connection:
         self._sink.input_ended()
         if self._phase is _Phase.LINGER:
             self._close()
-        elif self._task is None:
+        elif self._phase in _READING:
             self._advance()
 
     def _advance(self) -> None:
         """Answer the requests that are there, in order, up to one that takes time."""
-        for turn in range(_TURN + 1):
-            if turn == _TURN:
-                self._loop.call_soon(self._next_turn)
-                return
+        for _ in range(_TURN):
             try:
                 data = self._heads.take()
                 if data is None:
-                    break
+                    self._await_head()
+                    return
                 head = parse_head(data, self.client)
             except BadRequestError as error:
                 self._refuse(error.status, error.message)
@@ -186,6 +188,10 @@ class Connection:
             if not self._answer(head):
                 return
             self._phase = _Phase.IDLE
+        self._enter(_Phase.TURN, self._service.limits.answer)
+        self._loop.call_soon(self._next_turn)
+
+    def _await_head(self) -> None:
         if self._input_ended:
             self._close()
         elif not len(self._heads):
@@ -194,14 +200,21 @@ class Connection:
             self._enter(_Phase.HEAD, self._service.limits.head)
 
     def _next_turn(self) -> None:
-        if self._task is None and self._phase in {_Phase.IDLE, _Phase.HEAD}:
-            self._advance()
+        if self._phase is _Phase.TURN:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Go on with what was read ahead, and read again."""
+        self._phase = _Phase.IDLE
+        if not self._input_ended:
+            self._loop.add_reader(self._socket, self._readable)
+        self._advance()
 
     def _answer(self, head: Head) -> bool:
         """Return True when the answer was written and the next request may be read."""
         service = self._service
         service.observer.begin(head.request)
-        exchange = _Exchange(head, service.clock())
+        exchange = _Exchange(head, self._loop.time())
         try:
             answer = service.handler(head.request)
         except Exception:
@@ -255,13 +268,10 @@ class Connection:
                 self._close(reset=self._aborted)
         if not complete:
             return
-        if not exchange.keep:
+        if exchange.keep and not self._service.draining:
+            self._resume()
+        else:
             self._linger()
-            return
-        self._phase = _Phase.IDLE
-        if not self._input_ended:
-            self._loop.add_reader(self._socket, self._readable)
-        self._advance()
 
     async def _produce(self, exchange: _Exchange, answer: Response | Awaitable[Response]) -> None:
         try:
@@ -288,7 +298,7 @@ class Connection:
         """Return the answer's head, with the body if that is bytes."""
         response, service = exchange.response, self._service
         exchange.keep = (
-            exchange.head.keep_alive and not service.draining and service.clock() < self._retire_at
+            exchange.head.keep_alive and not service.draining and self._loop.time() < self._retire_at
         )
         body = response.body if isinstance(response.body, bytes) else b""
         length = len(body) if isinstance(response.body, bytes) else response.body.length
@@ -312,12 +322,12 @@ class Connection:
         self._linger()
 
     def _observe(self, exchange: _Exchange, *, complete: bool) -> None:
-        seconds = self._service.clock() - exchange.started
+        seconds = self._loop.time() - exchange.started
         self._service.observer.end(exchange.head.request, exchange.response, seconds, complete=complete)
 
     def _enter(self, phase: _Phase, seconds: float) -> None:
         self._phase = phase
-        self._deadline = self._service.clock() + seconds
+        self._deadline = self._loop.time() + seconds
 
     def _linger(self) -> None:
         if self._input_ended:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
 
 from daemon.http import sockets
 from daemon.http.connection import Connection, Observer, Service
@@ -32,7 +31,6 @@ class Server:
         handler: Handler,
         observer: Observer,
         limits: Limits | None = None,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         """Make a server of the running event loop.
 
@@ -40,12 +38,11 @@ class Server:
             handler: answers requests.
             observer: is told of every request.
             limits: what clients may take up.
-            clock: tells the time in seconds; the event loop's if None.
         """
         self._loop = asyncio.get_running_loop()
-        self._limits = limits or Limits()
-        self._service = Service(handler, observer, self._limits, clock or self._loop.time)
-        self._admission = Admission(self._limits)
+        limits = limits or Limits()
+        self._service = Service(handler, observer, limits)
+        self._admission = Admission(limits)
         self._connections: set[Connection] = set()
         self._listeners: list[socket.socket] = []
         self._paused: list[socket.socket] = []
@@ -75,12 +72,6 @@ class Server:
             self._loop.add_reader(listener, self._accept, listener)
         if self._timer is None:
             self._tick()
-
-    def expire(self) -> None:
-        """End what has taken too long; done every second by itself."""
-        now = self._service.clock()
-        for connection in list(self._connections):
-            connection.expire(now)
 
     def adopt(self, sock: socket.socket, client: str) -> None:
         """Serve a connected, non-blocking socket, or reset it when there are too many.
@@ -126,7 +117,9 @@ class Server:
         return True
 
     def _tick(self) -> None:
-        self.expire()
+        now = self._loop.time()
+        for connection in list(self._connections):
+            connection.expire(now)
         for listener in self._paused:
             self._loop.add_reader(listener, self._accept, listener)
         self._paused.clear()

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 
 
 class SocketSink:
     """Implements ``message.Sink``. Its owner closes the socket, and only once no body uses it any more."""
 
-    def __init__(self, sock: socket.socket, stall: float, clock: Callable[[], float]) -> None:
+    def __init__(self, sock: socket.socket, stall: float) -> None:
         """Take the socket.
 
         Args:
             sock: non-blocking.
             stall: seconds that the client may take nothing.
-            clock: tells the time, in seconds.
         """
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         self._stall = stall
-        self._clock = clock
         self._waiter: asyncio.Future[None] | None = None
         self._stalled_at = 0.0
         self._closed = asyncio.Event()
@@ -36,7 +33,7 @@ class SocketSink:
         Raises:
             TimeoutError: it did not for too long.
         """
-        self._stalled_at = self._clock() + self._stall
+        self._stalled_at = self._loop.time() + self._stall
         self._waiter = self._loop.create_future()
         self._loop.add_writer(self._socket, self._wake)
         try:
