@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from daemon.oci.digest import Digest
 
@@ -90,7 +91,7 @@ class Ledger:
         """Note an image and that part of its content that is in the store."""
         self._images[name] = image
         for digest in contents:
-            self._held[digest] = merge(self._held.get(digest, ()), [image.registry])
+            self._held[digest] = merge(self._held.get(digest, ()), image.registry)
 
     def remove_image(self, name: str) -> None:
         """Forget an image's name; its content stays until it is seen to be gone."""
@@ -145,6 +146,13 @@ class Ledger:
         return self._held.get(digest) or self._sourced.get(digest, ())
 
 
-def merge(registries: Registries, more: Iterable[str]) -> Registries:
-    """Return the union."""
-    return tuple(sorted({*registries, *more}))
+def merge(registries: Registries, more: str) -> Registries:
+    """Return the union; the same object for the same single registry, of which there are thousands."""
+    if not registries:
+        return _single(more)
+    return registries if more in registries else tuple(sorted((*registries, more)))
+
+
+@lru_cache(maxsize=64)
+def _single(registry: str) -> Registries:
+    return (registry,)

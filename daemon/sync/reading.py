@@ -12,11 +12,13 @@ from daemon.oci.manifest import Children, NotAManifestError, children
 from daemon.oci.reference import InvalidReferenceError, parse_reference
 from daemon.store.base import Image, NotFoundError, Store, StoreError
 from daemon.store.document import read_document
-from daemon.sync.ledger import Holding, Registries, Snapshot
+from daemon.sync.ledger import Holding, Registries, Snapshot, merge
 
 _MAX_DEPTH = 4
 """Indexes may hold indexes; nobody nests them deeper."""
 _MAX_QUESTIONS = 256
+_PORTION = 1000
+"""Digests that are gone through before others have their turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,19 +45,23 @@ class Reader:
             return digest in present
 
         images: dict[str, Holding] = {}
-        registries: dict[Digest, set[str]] = {}
+        held: dict[Digest, Registries] = {}
         for image in await self._store.images():
             holding = self.holding(image)
             if holding is None:
                 continue
             images[image.name] = holding
             for digest in await self._walk(image.target, is_present):
-                registries.setdefault(digest, set()).add(holding.registry)
-            await asyncio.sleep(0)  # what manifests name is mostly known: a long walk that waits for nothing
+                held[digest] = merge(held.get(digest, ()), holding.registry)
+            await asyncio.sleep(0)  # what manifests name is mostly remembered: nothing above waits
+        sourced: dict[Digest, Registries] = {}
+        for number, (digest, sources) in enumerate(listed.items()):
+            if sources and (registries := self._registries(sources)):
+                sourced[digest] = registries
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
         self._nodes = {digest: node for digest, node in self._nodes.items() if digest in present}
-        held = {digest: tuple(sorted(names)) for digest, names in registries.items()}
-        sourced = {digest: self._registries(sources) for digest, sources in listed.items()}
-        return Snapshot(images, held, {digest: names for digest, names in sourced.items() if names}, present)
+        return Snapshot(images, held, sourced, present)
 
     async def image(self, name: str) -> tuple[Holding, Sequence[Digest]] | None:
         """Read one image and that part of its content which is in the store; None when it is filtered out.
@@ -155,5 +161,8 @@ class Reader:
         return is_present
 
     def _registries(self, sources: Sequence[str]) -> Registries:
-        passing = (source for source in sources if not self._filters.excludes_source(source))
-        return tuple(sorted({source.partition("/")[0] for source in passing}))
+        registries: Registries = ()
+        for source in sources:
+            if not self._filters.excludes_source(source):
+                registries = merge(registries, source.partition("/")[0])
+        return registries

@@ -150,6 +150,7 @@ class Sync:
     async def _tell(self) -> None:
         """Tell the router what has changed, and the metrics what is advertised."""
         changes = self._ledger.changes()
+        await asyncio.sleep(0)
         for keys in _portions(changes.withdraw):
             await self._router.withdraw(keys)
         for keys in _portions(changes.advertise):
