@@ -21,7 +21,7 @@ MAX_CONTENTS = 256
 """Of one batch; the others are the next."""
 
 GATHER = 0.1
-"""Events come in bursts; what comes within this time is one batch."""
+"""Events come in bursts; what comes within this time, in seconds, is one batch."""
 AFTER_DELETION, LONG_AFTER_DELETION = 2.0, 30.0
 """Garbage collection runs some time after images were deleted, and says nothing of it."""
 RETRY_DELAYS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -109,8 +109,8 @@ class Backlog:
         self._failures = 0
 
     def take(self, now: float) -> Batch:
-        """Return what is due; it is no longer in the backlog."""
-        ready = [look for look in self._looks.values() if look.due <= now]
+        """Return what is due, and with it what is due in a moment; it is no longer in the backlog."""
+        ready = [look for look in self._looks.values() if look.due <= now + GATHER]
         images = [look for look in ready if look.kind is Kind.IMAGE]
         everything = len(images) > MAX_IMAGES or any(due <= now for due in self._readings.values())
         contents = list(islice((look for look in ready if look.kind is Kind.CONTENT), MAX_CONTENTS))
