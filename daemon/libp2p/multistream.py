@@ -38,11 +38,10 @@ class Initiator:
         self._messages = _Messages()
         self._proposed = protocols[0]
         self._further = list(protocols[1:])
-        self._greeted = False
 
     def start(self) -> bytes:
         """Return what opens the negotiation: the header and the first proposal."""
-        return _message(PROTOCOL) + _message(self._proposed)
+        return _HEADER + _message(self._proposed)
 
     def receive(self, data: bytes) -> bytes:
         """Take in what was received and return what is to be sent, often nothing.
@@ -53,19 +52,15 @@ class Initiator:
         """
         _check_open(self.protocol)
         for message in self._messages.feed(data):
-            if not self._greeted:
-                _check_greeting(message)
-                self._greeted = True
-            elif message == self._proposed:
+            if message == self._proposed:
                 self.protocol = message
                 break
-            elif message != _NOT_AVAILABLE:
+            if message != _NOT_AVAILABLE:
                 raise RemoteProtocolError(f"{message[:64]!r} answers the proposal of {self._proposed!r}")
-            elif not self._further:
+            if not self._further:
                 raise NotSupportedError(f"the peer does not speak {self._proposed}")
-            else:
-                self._proposed = self._further.pop(0)
-                return _message(self._proposed)
+            self._proposed = self._further.pop(0)
+            return _message(self._proposed)
         return b""
 
     @property
@@ -82,7 +77,6 @@ class Responder:
         self.protocol: str | None = None
         self._messages = _Messages()
         self._supported = supported
-        self._greeted = False
         self._proposals = 0
 
     def receive(self, data: bytes) -> bytes:
@@ -92,13 +86,9 @@ class Responder:
             RemoteProtocolError: the peer does not speak multistream-select, or proposes without end.
         """
         _check_open(self.protocol)
+        greeted = self._messages.greeted
         answers = []
         for message in self._messages.feed(data):
-            if not self._greeted:
-                _check_greeting(message)
-                self._greeted = True
-                answers.append(_message(PROTOCOL))
-                continue
             self._proposals += 1
             if self._proposals > MAX_PROPOSALS:
                 raise RemoteProtocolError(f"more than {MAX_PROPOSALS} protocols proposed")
@@ -107,6 +97,8 @@ class Responder:
                 answers.append(_message(message))
                 break
             answers.append(self._list() if message == _LIST else _message(_NOT_AVAILABLE))
+        if self._messages.greeted and not greeted:
+            answers.insert(0, _HEADER)
         return b"".join(answers)
 
     def _list(self) -> bytes:
@@ -119,10 +111,15 @@ class Responder:
 
 
 class _Messages:
-    """Cuts the stream into messages: a varint, then so many bytes of text, the last of them a line end."""
+    """Cuts what comes in into messages: a varint, then so many bytes of text, the last of them a line end.
+
+    The first has to be the header. A stranger that says something else is found out by its first bytes.
+    """
 
     def __init__(self) -> None:
         self._data = b""
+        self.greeted = False
+        """Whether the header has come."""
 
     @property
     def rest(self) -> bytes:
@@ -131,6 +128,14 @@ class _Messages:
     def feed(self, data: bytes) -> Iterator[str]:
         """Add data and yield the messages that are whole; stop early to leave the others in ``rest``."""
         self._data += data
+        if not self.greeted:
+            opening = self._data[: len(_HEADER)]
+            if not _HEADER.startswith(opening):
+                raise RemoteProtocolError(f"the peer opens with {opening!r}, not with {PROTOCOL}")
+            if len(opening) < len(_HEADER):
+                return
+            self._data = self._data[len(_HEADER) :]
+            self.greeted = True
         while prefix := varint.decode(self._data):
             length, start = prefix
             if not 0 < length <= MAX_MESSAGE:
@@ -154,6 +159,4 @@ def _check_open(agreed: str | None) -> None:
         raise LocalProtocolError(f"{agreed} was agreed on: what comes in now is its business")
 
 
-def _check_greeting(message: str) -> None:
-    if message != PROTOCOL:
-        raise RemoteProtocolError(f"the peer opens with {message[:64]!r}, not with {PROTOCOL!r}")
+_HEADER = _message(PROTOCOL)
