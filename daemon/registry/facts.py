@@ -2,7 +2,8 @@
 
 Nothing is said to be there on the strength of memory alone. A cached manifest keeps its file open and looks,
 for one system call, whether the file still has a name: garbage collection removes it, with or without an
-event. Content without a file is asked for again after a moment. Blobs are opened anew for every request.
+event. Blobs are opened anew for every request. Of content without a file nothing is remembered at all: the
+store is asked every time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon.oci.descriptor import Descriptor
@@ -23,8 +23,6 @@ MAX_CACHED_MANIFEST = 64 * 1024
 MAX_CACHED_BYTES = 4 * 1024 * 1024
 MAX_CACHED_MANIFESTS = 256
 MAX_CACHED_DESCRIPTORS = 4096
-RECHECK = 2.0
-"""Seconds that a manifest without a file is believed to be there; events end it sooner."""
 
 _READ = 64 * 1024
 
@@ -44,39 +42,42 @@ class Manifest:
     descriptor: Descriptor
     data: bytes
     """Empty when it is too large to be kept; it is then read from the store, as a blob is."""
-    content: Content
-    believed_until: float
 
-    def still_there(self, now: float) -> bool:
-        """Tell whether the store has it now."""
-        source = self.content.fileno()
-        if source is None:
-            return now < self.believed_until
-        return os.fstat(source).st_nlink > 0
+
+@dataclass(slots=True)
+class _Kept:
+    """A manifest in memory, with its open file."""
+
+    manifest: Manifest
+    content: Content
+    source: int
+
+    def still_there(self) -> bool:
+        """Tell whether the file still has a name, so whether the store has the content now."""
+        return os.fstat(self.source).st_nlink > 0
 
 
 class Facts:
     """Remembers descriptors and small manifests; both are bounded, the least used go first."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        """Remember nothing yet; ``clock`` tells the time in seconds."""
+    def __init__(self, store: Store) -> None:
+        """Remember nothing yet."""
         self._store = store
-        self._clock = clock
-        self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
+        self._manifests: OrderedDict[Digest, _Kept] = OrderedDict()
         self._bytes = 0
         self._descriptors: OrderedDict[Digest, Descriptor] = OrderedDict()
         self._loading: dict[Digest, asyncio.Future[Manifest]] = {}
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return a manifest that is known and in the store now."""
-        manifest = self._manifests.get(digest)
-        if manifest is None:
+        kept = self._manifests.get(digest)
+        if kept is None:
             return None
-        if not manifest.still_there(self._clock()):
-            self._drop_manifest(digest)
+        if not kept.still_there():
+            self.forget(digest)
             return None
         self._manifests.move_to_end(digest)
-        return manifest
+        return kept.manifest
 
     async def load_manifest(self, digest: Digest) -> Manifest:
         """Return a manifest out of memory or the store; many requests for one cost one reading.
@@ -101,12 +102,8 @@ class Facts:
         """
         descriptor = self._descriptors.get(digest)
         if descriptor is None:
-            descriptor = await self._store.describe(digest)
-            self._descriptors[digest] = descriptor
-            if len(self._descriptors) > MAX_CACHED_DESCRIPTORS:
-                self._descriptors.popitem(last=False)
-        else:
-            self._descriptors.move_to_end(digest)
+            return await self._store.describe(digest)
+        self._descriptors.move_to_end(digest)
         return descriptor
 
     async def open(self, descriptor: Descriptor) -> Content:
@@ -115,17 +112,20 @@ class Facts:
         Raises:
             StoreError: it is not there (NotFoundError), has another size, or cannot be opened.
         """
+        digest = descriptor.digest
         try:
-            content = await self._store.open(descriptor.digest)
+            content = await self._store.open(digest)
         except NotFoundError:
-            self.forget(descriptor.digest)
+            self.forget(digest)
             raise
         if content.size != descriptor.size:
             content.close()
-            self.forget(descriptor.digest)
-            raise CorruptContentError(
-                f"{descriptor.digest} has {content.size} bytes instead of {descriptor.size}"
-            )
+            self.forget(digest)
+            raise CorruptContentError(f"{digest} has {content.size} bytes instead of {descriptor.size}")
+        if content.fileno() is not None:
+            self._descriptors[digest] = descriptor
+            if len(self._descriptors) > MAX_CACHED_DESCRIPTORS:
+                self._descriptors.popitem(last=False)
         return content
 
     def forget(self, digest: Digest) -> None:
@@ -168,26 +168,28 @@ class Facts:
             raise WrongKindError(f"{digest} is no manifest but {descriptor.media_type}")
         content = await self.open(descriptor)
         try:
-            data = await _verified(content, descriptor)
+            manifest = Manifest(descriptor, await _verified(content, descriptor))
         except BaseException:
             content.close()
             raise
-        manifest = Manifest(descriptor, data, content, self._clock() + RECHECK)
-        self._keep(manifest)
+        source = content.fileno()
+        if source is None:
+            content.close()
+        else:
+            self._keep(_Kept(manifest, content, source))
         return manifest
 
-    def _keep(self, manifest: Manifest) -> None:
-        self._drop_manifest(manifest.descriptor.digest)
-        self._manifests[manifest.descriptor.digest] = manifest
-        self._bytes += len(manifest.data)
+    def _keep(self, kept: _Kept) -> None:
+        self._manifests[kept.manifest.descriptor.digest] = kept
+        self._bytes += len(kept.manifest.data)
         while self._bytes > MAX_CACHED_BYTES or len(self._manifests) > MAX_CACHED_MANIFESTS:
             self._drop_manifest(next(iter(self._manifests)))
 
     def _drop_manifest(self, digest: Digest) -> None:
-        manifest = self._manifests.pop(digest, None)
-        if manifest is not None:
-            self._bytes -= len(manifest.data)
-            manifest.content.close()
+        kept = self._manifests.pop(digest, None)
+        if kept is not None:
+            self._bytes -= len(kept.manifest.data)
+            kept.content.close()
 
 
 async def _verified(content: Content, descriptor: Descriptor) -> bytes:

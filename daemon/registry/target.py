@@ -57,9 +57,7 @@ def parse_target(path: str, query: Mapping[str, str]) -> Target:
     if not is_tag(reference):
         raise _not_found(ErrorCode.MANIFEST_UNKNOWN, f"{reference[:255]!r} is neither a tag nor a digest")
     if not registry:
-        raise _not_found(
-            ErrorCode.NAME_UNKNOWN, "a tag needs its registry beside it: ?ns=docker.io"
-        )
+        raise _not_found(ErrorCode.NAME_UNKNOWN, "a tag needs its registry beside it: ?ns=docker.io")
     return Target("manifest", registry, name, reference, None)
 
 
