@@ -73,6 +73,7 @@ class _Phase(enum.Enum):
 
 
 _READING = frozenset({_Phase.IDLE, _Phase.HEAD})
+_ANSWERING = frozenset({_Phase.TURN, _Phase.ANSWER, _Phase.BODY})
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class Connection:
             self._heads.feed(memoryview(buffer)[:count])
             if self._phase in _READING:
                 self._advance()
-            if len(self._heads) > HEAD_LIMIT and self._phase is not _Phase.CLOSED:
+            if len(self._heads) > HEAD_LIMIT and self._phase in _ANSWERING:
                 self._loop.remove_reader(self._socket)
 
     def _end_of_input(self) -> None:

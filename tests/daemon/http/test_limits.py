@@ -130,6 +130,18 @@ async def test_who_is_refused_may_not_go_on_sending_for_ever() -> None:
         assert now() <= LIMITS.linger + 2 * TICK
 
 
+@virtual_time
+async def test_who_is_refused_and_leaves_is_noticed_at_once() -> None:
+    async with serving(echo) as (server, _), await Client.connect(server.port) as client:
+        client.ask("/x", method="POST")
+        client.send(bytes(40_000))
+        assert (await client.reply()).status == 405
+        client.reset()
+        while server.connections:
+            await asyncio.sleep(0.01)
+        assert now() < 1
+
+
 async def test_one_client_cannot_take_all_connections() -> None:
     limits = Limits(connections=6, remote_connections=4, client_connections=2)
     async with serving(waits_forever, limits) as (server, _):

@@ -62,7 +62,7 @@ async def running(store: Store, limits: Limits | None = None, **options: Any) ->
     async def ready() -> bool:
         return node.ready
 
-    registry = Registry(store, facts, peers, metrics, ready=ready, **options)
+    registry = Registry(store, facts, peers, metrics, **{"ready": ready, **options})
     server = Server(registry, RequestObserver(metrics), limits)
     node = Node(server, facts, peers, metrics)
     server.listen("127.0.0.1:0")

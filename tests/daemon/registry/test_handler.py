@@ -1,0 +1,385 @@
+"""The registry's own decisions: when the store fails, who may ask, what is counted and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from daemon.http.bucket import TokenBucket
+from daemon.http.message import Response
+from daemon.mirror import Wanted
+from daemon.oci.descriptor import OCI_INDEX
+from daemon.oci.digest import Digest
+from daemon.oci.filters import parse_filters
+from daemon.registry.credentials import Credentials
+from tests.daemon.http.wire import Client, Gate, event
+from tests.daemon.images import make_image
+from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.daemon.registry.file_store import FileStore
+from tests.daemon.registry.node import error_code, running
+from tests.daemon.registry.test_facts import document
+from tests.daemon.store.memory import MemoryStore
+
+NAME = "docker.io/library/alpine:3.20"
+IMAGE = make_image(1, size=2_000_000)
+LAYER = IMAGE.layers[0]
+BY_TAG = "/v2/library/alpine/manifests/3.20?ns=docker.io"
+BY_DIGEST = f"/v2/library/alpine/manifests/{IMAGE.index}?ns=docker.io"
+BLOB = f"/v2/library/alpine/blobs/{LAYER}?ns=docker.io"
+PATHS = [BY_TAG, BY_DIGEST, BLOB]
+MIRRORED = "X-Spegel-Mirrored: true"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    store = FileStore(tmp_path)
+    store.add(NAME, IMAGE)
+    return store
+
+
+def relayed(body: bytes) -> Response:
+    return Response(HTTPStatus.OK, (("Content-Type", "x/y"),), body, attributes={"source": "peer"})
+
+
+async def test_readiness_and_liveness(store: FileStore) -> None:
+    async with running(store) as node:
+        node.ready = False
+        reply = await node.ask("/readyz")
+        assert (reply.status, error_code(reply)) == (500, "UNKNOWN")
+        assert (await node.ask("/readyz", method="HEAD")).status == 500
+        for path in ("/", "/livez", "/v2/", BY_DIGEST):
+            assert (await node.ask(path)).status == 200
+
+
+@virtual_time
+async def test_a_router_that_does_not_answer_is_not_ready() -> None:
+    async def hang() -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with running(MemoryStore()) as node:
+        node.server._service.handler._ready = hang  # type: ignore[attr-defined]
+        reply = await node.ask("/readyz")
+        assert (reply.status, error_code(reply)) == (500, "UNKNOWN")
+        assert now() < 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_store_that_fails_is_a_miss(
+    store: FileStore, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.failing = True
+    async with running(store) as node:
+        for method in ("GET", "HEAD"):
+            assert (await node.ask(path, method=method)).status == 404
+        assert error_code(await node.ask(path)) in {"MANIFEST_UNKNOWN", "BLOB_UNKNOWN"}
+        assert error_code(await node.ask(path, MIRRORED)) in {"MANIFEST_UNKNOWN", "BLOB_UNKNOWN"}
+        assert len(node.peers.asked) == 3
+        node.peers.have[node.peers.asked[0].key] = lambda _: relayed(b"from a peer")
+        assert (await node.ask(path)).body == b"from a peer"
+        kind = "blob" if path == BLOB else "manifest"
+        assert node.figure("spegel_store_errors_total", operation=kind) == 5
+        assert (await node.ask("/")).status == 200
+    assert "out of order" in caplog.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+@virtual_time
+async def test_a_store_that_hangs_is_a_miss(path: str, tmp_path: Path) -> None:
+    class Hanging(MemoryStore):
+        async def resolve(self, name: str) -> Digest:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        describe = resolve  # type: ignore[assignment]  # it hangs as well
+
+    async with running(Hanging()) as node:
+        reply = await node.ask(path)
+        assert reply.status == 404
+        assert now() < 3
+        assert (await node.ask("/v2/")).status == 200
+
+
+@pytest.mark.parametrize("path", [BY_TAG, BY_DIGEST])
+async def test_a_corrupt_manifest_is_never_sent(
+    store: FileStore, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = IMAGE.blobs[IMAGE.index]
+    store.path(IMAGE.index).write_bytes(data.replace(b"amd64", b"amd46"))
+    async with running(store) as node:
+        assert (await node.ask(path, MIRRORED)).status == 404
+        assert (await node.ask(path, method="HEAD")).status == 404
+        node.peers.have[node.peers.asked[0].key] = lambda _: relayed(data)
+        assert (await node.ask(path)).body == data
+    assert "does not match its digest" in caplog.text
+
+
+async def test_a_tag_whose_manifest_is_gone_is_asked_of_others(store: FileStore) -> None:
+    """A HEAD that says yes to what the GET then misses sends containerd round in circles."""
+    store.collect(IMAGE)
+    async with running(store) as node:
+        for method in ("HEAD", "GET"):
+            assert (await node.ask(BY_TAG, method=method)).status == 404
+        assert [wanted.key for wanted in node.peers.asked] == [NAME, NAME]
+
+
+async def test_a_blob_that_was_cut_short_is_a_miss(store: FileStore) -> None:
+    async with running(store) as node:
+        assert (await node.ask(BLOB)).status == 200
+        with store.path(LAYER).open("r+b") as file:
+            file.truncate(1000)
+        for method in ("HEAD", "GET"):
+            assert (await node.ask(BLOB, method=method)).status == 404
+    assert store.still_open == 0
+
+
+async def test_a_file_that_vanishes_between_description_and_opening(store: FileStore) -> None:
+    async with running(store) as node:
+        assert (await node.ask(BLOB, method="HEAD")).status == 200
+        store.path(LAYER).unlink()
+        assert (await node.ask(BLOB, method="HEAD")).status == 404
+        assert (await node.ask(BLOB)).status == 404
+        assert len(node.peers.asked) == 2
+
+
+async def test_hot_content_costs_no_description(store: FileStore) -> None:
+    async with running(store) as node, await Client.connect(node.server.port) as client:
+        await client.get(BY_DIGEST)
+        await client.get(BLOB)
+        store.calls.clear()
+        for _ in range(5):
+            for method in ("HEAD", "GET"):
+                await client.get(BY_DIGEST, method=method)
+                await client.get(BLOB, method=method)
+        assert store.calls == ["open"] * 10
+        store.calls.clear()
+        await client.get(BY_TAG)
+        assert store.calls == ["resolve"], "a tag may point elsewhere at any time"
+
+
+async def test_a_tag_that_moves(store: FileStore) -> None:
+    other = make_image(2)
+    async with running(store) as node:
+        assert (await node.ask(BY_TAG)).body == IMAGE.blobs[IMAGE.index]
+        store.add(NAME, other)
+        assert (await node.ask(BY_TAG)).headers["docker-content-digest"] == other.index
+
+
+async def test_a_large_manifest_is_served_too(store: FileStore) -> None:
+    digest, data = document(1, 1_000_000)
+    store.add_content(digest, data)
+    path = f"/v2/library/alpine/manifests/{digest}"
+    async with running(store) as node:
+        for _ in range(2):
+            reply = await node.ask(path, "Range: bytes=0-9")
+            assert (reply.status, reply.body, reply.headers["content-type"]) == (200, data, OCI_INDEX)
+            head = await node.ask(path, method="HEAD")
+            assert (head.status, head.headers["content-length"]) == (200, str(len(data)))
+    assert store.still_open == 0
+
+
+async def test_a_media_type_from_an_image_cannot_add_fields(store: FileStore) -> None:
+    hostile = "application/x\r\nX-Spegel-Mirrored: true"
+    data = json.dumps({"schemaVersion": 2, "mediaType": hostile, "layers": [], "config": {}}).encode()
+    digest = Digest("sha256:" + "1" * 64)
+    store.add_content(digest, data)
+    async with running(store) as node:
+        reply = await node.ask(f"/v2/a/blobs/{digest}", MIRRORED)
+        assert "x-spegel-mirrored" not in reply.headers
+
+
+@pytest.mark.parametrize("value", ["TRUE", "True", "1", "yes", " ", "true, true"])
+async def test_only_true_marks_a_peers_question(store: FileStore, value: str) -> None:
+    async with running(store) as node:
+        await node.ask("/v2/a/manifests/1?ns=quay.io", f"X-Spegel-Mirrored: {value}")
+        assert len(node.peers.asked) == 1
+
+
+async def test_what_is_filtered_out_is_neither_served_nor_asked_for(store: FileStore) -> None:
+    filters = parse_filters(["https://docker.io"], [r"library/secret", r":latest$"])
+    store.add("docker.io/library/secret:1", IMAGE)
+    store.add("docker.io/library/alpine:latest", IMAGE)
+    store.add("quay.io/library/alpine:3.20", IMAGE)
+    async with running(store, filters=filters) as node:
+        assert (await node.ask(BY_TAG)).status == 200
+        for path in (
+            "/v2/library/secret/manifests/1?ns=docker.io",
+            f"/v2/library/secret/blobs/{LAYER}?ns=docker.io",
+            "/v2/library/alpine/manifests/latest?ns=docker.io",
+            "/v2/library/alpine/manifests/3.20?ns=quay.io",
+            f"/v2/library/alpine/manifests/{IMAGE.index}?ns=quay.io",
+        ):
+            for fields in ((), (MIRRORED,)):
+                reply = await node.ask(path, *fields)
+                assert (reply.status, error_code(reply)) in {(404, "MANIFEST_UNKNOWN"), (404, "BLOB_UNKNOWN")}
+        assert node.peers.asked == []
+
+
+async def test_basic_authentication(store: FileStore) -> None:
+    credentials = Credentials("spegel", "secret")
+    async with running(store, credentials=credentials) as node:
+        for path in ("/", "/livez", "/readyz"):
+            assert (await node.ask(path)).status == 200, "probes have no credentials"
+        for path in ("/v2", "/v2/", "/v2/nonsense", *PATHS):
+            for fields in ((), ("Authorization: Basic c3BlZ2VsOndyb25n",), (MIRRORED,)):
+                reply = await node.ask(path, *fields)
+                assert (reply.status, error_code(reply)) == (401, "UNAUTHORIZED")
+                # containerd would answer a challenge with the pull secret of the image's own registry.
+                assert "www-authenticate" not in reply.headers
+        assert store.calls == []
+        for path in ("/v2", "/v2/", *PATHS):
+            assert (await node.ask(path, f"Authorization: {credentials.header}")).status == 200
+
+
+async def test_a_peers_answer_is_passed_on(store: FileStore) -> None:
+    def answer(wanted: Wanted) -> Response:
+        headers = (
+            ("Content-Type", "x/y"),
+            ("Docker-Content-Digest", wanted.key),
+            ("Content-Range", "bytes 5-9/10"),
+        )
+        return Response(HTTPStatus.PARTIAL_CONTENT, headers, b"56789", attributes={"source": "peer"})
+
+    absent = "sha256:" + "2" * 64
+    async with running(store) as node:
+        node.peers.have[absent] = answer
+        reply = await node.ask(f"/v2/a/blobs/{absent}?ns=quay.io", "Range: bytes=5-")
+        assert (reply.status, reply.body) == (206, b"56789")
+        assert reply.headers["content-range"] == "bytes 5-9/10"
+        assert reply.headers["docker-content-digest"] == absent
+
+
+async def test_a_mirror_that_breaks_is_an_error_document(store: FileStore) -> None:
+    def broken(_: Wanted) -> Response:
+        raise ZeroDivisionError
+
+    async with running(store) as node:
+        node.peers.have[NAME.replace("3.20", "1")] = broken
+        reply = await node.ask("/v2/library/alpine/manifests/1?ns=docker.io")
+        assert (reply.status, error_code(reply)) == (500, "UNKNOWN")
+
+
+async def test_a_client_that_leaves_releases_the_file_at_once(store: FileStore) -> None:
+    big = Digest("sha256:" + "3" * 64)
+    store.add_content(big, bytes(50_000_000))
+    async with running(store) as node:
+        client = await Client.connect(node.server.port)
+        client.ask(f"/v2/a/blobs/{big}")
+        await client.head()
+        assert store.still_open == 1
+        client.close()
+        while store.still_open:
+            await asyncio.sleep(0.001)
+
+
+@virtual_time
+async def test_the_cap_holds_for_other_nodes_only(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    blob = Digest("sha256:" + "4" * 64)
+    store.add_content(blob, bytes(10_000_000))
+    cap = TokenBucket(rate=1_000_000, burst=1_000_000)
+    async with running(store, upload_cap=cap) as node:
+        local = await Client.adopted(node.server, "127.0.0.1")
+        assert len((await local.get(f"/v2/a/blobs/{blob}")).body) == 10_000_000
+        assert now() < 1
+        peers = [await Client.adopted(node.server, f"10.0.0.{number}") for number in range(2)]
+        replies = await asyncio.gather(*[peer.get(f"/v2/a/blobs/{blob}", MIRRORED) for peer in peers])
+        assert [len(reply.body) for reply in replies] == [10_000_000] * 2
+        assert now() == pytest.approx(19, abs=1)
+        for client in (local, *peers):
+            client.close()
+
+
+async def test_metrics(store: FileStore) -> None:
+    gate = Gate(b"x", b"y")
+    absent = "sha256:" + "2" * 64
+    async with running(store) as node:
+        node.peers.have[absent] = lambda _: Response(HTTPStatus.OK, body=gate, attributes={"source": "peer"})
+        await node.ask(BY_DIGEST)
+        await node.ask(BY_DIGEST, method="HEAD")
+        await node.ask(BLOB)
+        await node.ask(BLOB, "Range: bytes=0-9")
+        await node.ask("/v2/nonsense")
+        await node.ask("/readyz")
+        await node.ask("/nonsense")
+        await node.ask("/v2/", method="BREW")
+        async with await Client.connect(node.server.port) as client:
+            client.ask(f"/v2/a/blobs/{absent}?ns=quay.io")
+            await event(gate.waiting)
+            assert node.figure("http_requests_inflight", handler="/v2/*") == 1
+            gate.opened.set()
+            await client.reply()
+
+        def count(handler: str, method: str, code: str) -> float | None:
+            labels = {"handler": handler, "method": method, "code": code}
+            duration = node.figure("http_request_duration_seconds_count", **labels)
+            assert duration == node.figure("http_response_size_bytes_count", **labels)
+            return duration
+
+        assert count("/v2/*", "GET", "200") == 3
+        assert count("/v2/*", "HEAD", "200") == 1
+        assert count("/v2/*", "GET", "206") == 1
+        assert count("/v2/*", "GET", "404") == 1
+        assert count("/readyz", "GET", "200") == 1
+        assert count("other", "GET", "404") == 1
+        assert count("other", "other", "405") == 1
+        sent = len(IMAGE.blobs[IMAGE.index]) + len(IMAGE.blobs[LAYER]) + 10
+        assert node.figure("spegel_served_bytes_total", registry="docker.io", source="local") == sent
+        # What peers sent is counted by the mirror, which knows it while it goes.
+        assert node.figure("spegel_served_bytes_total", registry="quay.io", source="peer") is None
+        size = node.figure("http_response_size_bytes_sum", handler="/v2/*", method="HEAD", code="200")
+        assert size == 0
+
+
+async def test_strangers_cannot_grow_the_metrics(store: FileStore) -> None:
+    async with running(store) as node, await Client.connect(node.server.port) as client:
+        for number in range(200):
+            await client.get(f"/v2/a/blobs/{LAYER}?ns=r{number}.example.com")
+            await client.get(f"/{number}")
+        names = {
+            sample.labels["registry"]
+            for family in node.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == "spegel_served_bytes_total"
+        }
+        assert len(names) < 100
+
+
+async def test_every_request_is_logged_at_debug(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
+    credentials = Credentials("spegel", "secret")
+    with caplog.at_level(logging.DEBUG, logger="daemon.registry.observer"):
+        async with running(store, credentials=credentials) as node:
+            await node.ask(f"{BLOB}&token=abc", f"Authorization: {credentials.header}", "Range: bytes=0-9")
+            await node.ask("/v2/", method="POST")
+    answered, refused = (record for record in caplog.records if record.name == "daemon.registry.observer")
+    fields = ("handler", "method", "path", "status", "bytes", "registry", "source", "ip")
+    assert {name: getattr(answered, name) for name in fields} == {
+        "handler": "blob",
+        "method": "GET",
+        "path": BLOB.partition("?")[0],
+        "status": 206,
+        "bytes": 10,
+        "registry": "docker.io",
+        "source": "local",
+        "ip": "127.0.0.1",
+    }
+    assert answered.duration >= 0  # type: ignore[attr-defined]
+    assert (refused.status, refused.ip) == (405, "127.0.0.1")  # type: ignore[attr-defined]
+    for record in (answered, refused):
+        json.dumps({name: value for name, value in vars(record).items() if name != "exc_info"})
+        assert "secret" not in str(vars(record))
+        assert credentials.header[6:] not in str(vars(record))
+        assert "abc" not in str(vars(record))
+
+
+async def test_no_log_no_work_at_info(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with running(store) as node:
+            for path in PATHS:
+                await node.ask(path)
+    assert [record for record in caplog.records if record.name.startswith("daemon")] == []
