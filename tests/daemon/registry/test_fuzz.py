@@ -1,6 +1,6 @@
 """Hostile requests: nothing crashes, nothing leaks, and every answer is one.
 
-``SPEGEL_FUZZ_REQUESTS`` says how many are answered in the process; a fiftieth of that go over real TCP.
+``FUZZ_REQUESTS`` says how many are answered in the process; a fiftieth of that go over real TCP.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.daemon.images import make_image
 from tests.daemon.registry.file_store import FileStore
 from tests.daemon.registry.node import Node, running
 
-REQUESTS = int(os.environ.get("SPEGEL_FUZZ_REQUESTS", "6000"))
-SEED = int(os.environ.get("SPEGEL_FUZZ_SEED", "1"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "6000"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
 PER_CONNECTION = 8
 AT_ONCE = 50
 
