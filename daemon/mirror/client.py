@@ -24,12 +24,12 @@ _IDLE_LIMIT = 5.0
 """Seconds that an unused connection is kept."""
 _IDLE_CONNECTIONS = 16
 _IDLE_CONNECTIONS_PER_PEER = 2
-_PER_PEER = 32
+_PER_PEER = 64
 """Questions and transfers at once to one peer."""
 _READ = 64 * 1024
 _READ_WHOLE = 32 * 1024 * 1024
 """Bytes of bodies that are read whole, all together."""
-_RECEIVE_BUFFERS = 8 * 1024 * 1024
+_RECEIVE_BUFFERS = 4 * 1024 * 1024
 """Bytes that the receive buffers of all connections may take together, about."""
 
 

@@ -148,7 +148,7 @@ async def test_few_idle_connections_are_kept() -> None:
 @virtual_time
 async def test_a_peer_is_not_asked_too_much_at_once() -> None:
     async with asking(Honest(b"x" * 100, stalls_after=0)) as (client, node):
-        answers = [await client.ask(node.peer, blob(b"x" * 100)) for _ in range(32)]
+        answers = [await client.ask(node.peer, blob(b"x" * 100)) for _ in range(64)]
         with pytest.raises(PeerError) as raised:
             await client.ask(node.peer, blob(b"x" * 100))
         assert raised.value.fault is Fault.BUSY
