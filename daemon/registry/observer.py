@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daemon.http.message import Request, Response
 
 if TYPE_CHECKING:
-    from prometheus_client import Gauge, Histogram
+    from prometheus_client import Counter, Gauge, Histogram
 
     from daemon.metrics import Metrics
 
@@ -28,6 +28,7 @@ class RequestObserver:
         self._metrics = metrics
         # Looking labels up costs more than counting.
         self._in_flight: dict[str, Gauge] = {}
+        self._served: dict[str, Counter] = {}
         self._histograms: dict[tuple[str, str, HTTPStatus], tuple[Histogram, Histogram]] = {}
 
     def begin(self, request: Request) -> None:
@@ -46,8 +47,7 @@ class RequestObserver:
             sizes.observe(size)
         attributes = response.attributes
         if isinstance(body, bytes) and size and complete and attributes.get("source") == "local":
-            registry = self._metrics.registry_label(attributes.get("registry", ""))
-            self._metrics.served_bytes.labels(registry, "local").inc(size)
+            self._local(attributes.get("registry", "")).inc(size)
         if logger.isEnabledFor(logging.DEBUG):
             fields = {
                 "handler": attributes.get("handler", _OTHER),
@@ -74,6 +74,13 @@ class RequestObserver:
         if gauge is None:
             gauge = self._in_flight[route] = self._metrics.requests_inflight.labels(route)
         return gauge
+
+    def _local(self, registry: str) -> Counter:
+        label = self._metrics.registry_label(registry)
+        counter = self._served.get(label)
+        if counter is None:
+            counter = self._served[label] = self._metrics.served_bytes.labels(label, "local")
+        return counter
 
     def _pair(self, route: str, method: str, status: HTTPStatus) -> tuple[Histogram, Histogram]:
         key = (route, method, status)

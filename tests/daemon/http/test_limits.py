@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -11,6 +12,7 @@ import socket
 
 import pytest
 
+from daemon.http import sockets
 from daemon.http.limits import Admission, Limits, Scope, client_address, is_loopback
 from daemon.http.message import Request, Response
 from daemon.http.sockets import ListenError
@@ -348,6 +350,18 @@ async def test_addresses_to_listen_on(address: str, reached_at: list[str]) -> No
             async with await Client.connect(server.port, host) as client:
                 await client.get("/")
     assert clients == reached_at
+
+
+async def test_without_ipv6_all_addresses_are_those_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoIPv6(socket.socket):
+        def __init__(self, family: int = -1, *args: int, **kwargs: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *args, **kwargs)
+
+    monkeypatch.setattr(sockets.socket, "socket", NoIPv6)
+    async with serving(echo, address=":0") as (server, _), await Client.connect(server.port) as client:
+        assert (await client.get("/x")).body == b"/x"
 
 
 @pytest.mark.parametrize(
