@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "msg": record.getMessage(),
             "logger": record.name,
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line = {key: value for key, value in vars(record).items() if key not in _STANDARD} | line
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, separators=(",", ":"))

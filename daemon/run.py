@@ -90,6 +90,8 @@ def read_inputs(settings: Settings) -> Inputs:
         credentials = load_credentials()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"the password in {DIRECTORY} cannot be read: {error}") from error
+    if settings.http_bootstrap_cert_dir:
+        _check_certificates(Path(settings.http_bootstrap_cert_dir))
     if settings.data_dir:
         _check_data_directory(Path(settings.data_dir))
     if settings.oci_layout and not Path(settings.oci_layout).is_dir():
@@ -259,6 +261,16 @@ def _check_data_directory(directory: Path) -> None:
             raise StartError(f"--data-dir: {directory} cannot be written to") from None
     except OSError as error:
         raise StartError(f"this node's key {directory / _PRIVATE_KEY} cannot be read: {error}") from error
+
+
+def _check_certificates(directory: Path) -> None:
+    """See that a client certificate has its key; as upstream has it, each of the files may be missing."""
+    found = [name for name in ("tls.crt", "tls.key") if (directory / name).exists()]
+    if len(found) == 1:
+        raise StartError(
+            f"--http-bootstrap-cert-dir: {directory} holds {found[0]} alone, "
+            "both tls.crt and tls.key are needed"
+        )
 
 
 def _local(address: str) -> tuple[str, int]:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from daemon.cli.commands import Cleanup, CleanupWait, Configuration, Registry, Version
 from daemon.cli.help import help_text
-from daemon.cli.parser import HelpRequested, Invocation, UsageError, parse
+from daemon.cli.parser import HelpRequested, UsageError, parse
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+_Logged = Registry | Configuration | Cleanup | CleanupWait
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,19 +30,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = f"spegel {error.command}" if error.command else "spegel"
         sys.stderr.write(f"{name}: {error} (see `{name} --help`)\n")
         return EXIT_USAGE
-    return _run(invocation)
-
-
-def _run(invocation: Invocation) -> int:
     command = invocation.command
     if isinstance(command, Version):
         from daemon.cli.version import print_version
 
         print_version(command)
         return 0
+    return _run_logged(command, invocation.common.log_level)
+
+
+def _run_logged(command: _Logged, level: int) -> int:
+    """Run a command whose output is its log; what nobody expected is a line of it too."""
+    import logging
+
     from daemon import logs
 
-    logs.configure(invocation.common.log_level)
+    logs.configure(level)
+    try:
+        return _run(command)
+    except Exception:
+        logging.getLogger(__name__).exception("unexpected failure")
+        return EXIT_FAILED
+
+
+def _run(command: _Logged) -> int:
     match command:
         case Registry():
             from daemon.run import run_registry

@@ -187,6 +187,7 @@ def test_systemd_is_told_and_pinged(tmp_path: Path) -> None:
         ("--oci-layout", "missing", "--oci-layout: {value} is no directory"),
         ("--data-dir", "missing", "--data-dir: {value} is no directory"),
         ("--data-dir", "unreadable", "this node's key {value}/private.key cannot be read"),
+        ("--http-bootstrap-cert-dir", "keyless", "{value} holds tls.crt alone, both tls.crt and tls.key"),
         ("--registry-filters", "(", "is no regular expression"),
         ("--mirrored-registries", "docker.io", "registry 'docker.io' must start with https://"),
         ("--registry-addr", "{taken}", "cannot listen on {value}: Address already in use"),
@@ -197,10 +198,12 @@ def test_what_keeps_it_from_starting_is_one_line_and_exit_code_1(
     tmp_path: Path, flag: str, value: str, message: str
 ) -> None:
     (tmp_path / "unreadable" / "private.key").mkdir(parents=True)
+    (tmp_path / "keyless").mkdir()
+    (tmp_path / "keyless" / "tls.crt").touch()
     with socket.create_server(("127.0.0.1", 0)) as server:
         if value == "{taken}":
             value = f"127.0.0.1:{server.getsockname()[1]}"
-        elif flag in {"--oci-layout", "--data-dir"}:
+        elif flag in {"--oci-layout", "--data-dir", "--http-bootstrap-cert-dir"}:
             value = str(tmp_path / value)
         free = [f"--{kind}-addr=127.0.0.1:{free_port()}" for kind in ("registry", "metrics")]
         result = program.run("registry", "--bootstrap-kind=static", *free, flag, value)

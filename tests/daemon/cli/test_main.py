@@ -114,3 +114,18 @@ def test_a_probe_address_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> N
     last = json.loads(result.stderr.splitlines()[-1])
     assert last["level"] == "ERROR"
     assert last["msg"] == f"cannot listen on {address}: Address already in use"
+
+
+def test_what_nobody_expected_is_a_line_of_the_log_and_exit_code_1() -> None:
+    code = """
+import sys
+from daemon.cli import configuration, main
+configuration.write_configuration = lambda *_: 1 / 0
+sys.exit(main.main(["configuration", "--mirror-targets", "http://127.0.0.1:5000"]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    (line,) = map(json.loads, result.stderr.splitlines())
+    assert (result.returncode, line["level"], line["msg"]) == (1, "ERROR", "unexpected failure")
+    assert line["error"].endswith("ZeroDivisionError: division by zero")

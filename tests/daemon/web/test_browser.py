@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
@@ -158,14 +157,3 @@ def test_the_policy_holds_against_injected_code(browser: Chrome, address: str) -
     """
     assert browser.execute_script(script)
     assert any("Content Security Policy" in message for message in complaints(browser))
-
-
-@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="for people: SCREENSHOTS names a directory")
-def test_screenshots(browser: Chrome, address: str) -> None:
-    for name, window in (("phone", PHONE), ("desktop", DESKTOP)):
-        open_page(browser, address, window)
-        measure(browser, NAME)
-        height = browser.execute_script("return document.documentElement.scrollHeight")
-        open_size = {"width": window[0], "height": height, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", open_size)
-        browser.save_screenshot(Path(os.environ["SCREENSHOTS"]) / f"{name}.png")

@@ -130,11 +130,14 @@ async def test_a_measurement_tells_what_came_from_whom(tmp_path: Path) -> None:
     async with cluster(tmp_path, image) as (empty, full):
         remote = await empty.get("/debug/web/measure?image=app:1")
         local = await full.get("/debug/web/measure?image=docker.io/library/app:1")
+        history = (await empty.get("/debug/web/"))[2]
     for status, _, body in (remote, local):
         assert status == 200
         for digest in (image.manifest, image.config, *image.layers):
             assert digest in body
         assert "problem" not in body
+    assert history.count('<span class="outcome hit">hit</span>') == 6
+    assert f"docker.io/library/app@{image.layers[2]}</code> GET blob" in history
     assert remote[2].count('data-label="From"><div><code>node-2<') == 6
     assert local[2].count('data-label="From"><div><code>this node<') == 6
 
