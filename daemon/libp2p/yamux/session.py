@@ -108,6 +108,11 @@ class Session:
         self._body_stream: _Stream | None = None
         self._body_ends_stream = False
 
+    @property
+    def streams(self) -> int:
+        """How many streams are not over."""
+        return len(self._streams)
+
     # --- sending ---------------------------------------------------------------------------------------
 
     def take_output(self) -> list[bytes]:

@@ -1,0 +1,171 @@
+"""From addresses to a connection: all are tried, a little after one another, and the first one wins."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from daemon.libp2p.host.connection import Connection
+from daemon.libp2p.host.errors import DialError
+from daemon.libp2p.host.negotiation import Negotiation, NegotiationError
+from daemon.libp2p.host.upgrade import Upgrade
+from daemon.libp2p.host.wire import prepare
+from daemon.libp2p.identity import PeerId
+from daemon.libp2p.multiaddr import Multiaddr
+from daemon.libp2p.noise import Credentials, PeerMismatchError
+
+_STAGGER = 0.25
+"""Seconds after which the next address is tried as well (RFC 8305)."""
+_MAX_ADDRESSES = 8
+"""Of one peer, tried in one dial."""
+
+
+class Dialer:
+    """Makes connections to addresses."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        shared: memoryview,
+        seconds: float,
+        establish: Callable[[Negotiation], Connection],
+    ) -> None:
+        """Prepare to dial.
+
+        Args:
+            credentials: what this node shows.
+            shared: see `Wire`.
+            seconds: what one dial may take, all in all.
+            establish: makes a connection of what was negotiated; raises DialError.
+        """
+        self._credentials = credentials
+        self._shared = shared
+        self._seconds = seconds
+        self._establish = establish
+
+    async def dial(self, addresses: Sequence[Multiaddr], expected: PeerId | None = None) -> Connection:
+        """Connect to whoever is at one of the addresses, or to none but ``expected``.
+
+        Raises:
+            DialError: nobody is to be reached, or not the one who is expected.
+        """
+        left = deque(_in_order(addresses)[:_MAX_ADDRESSES])
+        if not left:
+            raise DialError("there is no TCP address to dial")
+        errors: list[str] = []
+        attempts: set[asyncio.Task[Connection]] = set()
+        try:
+            async with asyncio.timeout(self._seconds):
+                while left or attempts:
+                    if left:
+                        attempts.add(asyncio.create_task(self._attempt(left.popleft(), expected)))
+                    timeout = _STAGGER if left else None
+                    done, attempts = await asyncio.wait(
+                        attempts, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for attempt in done:
+                        error = attempt.exception()
+                        if error is None:
+                            return attempt.result()
+                        if not isinstance(error, DialError):
+                            raise error
+                        errors.append(str(error))
+        except TimeoutError:
+            errors.append(f"no answer within {self._seconds:g} s")
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+            await asyncio.gather(*attempts, return_exceptions=True)
+        raise DialError("; ".join(errors))
+
+    async def _attempt(self, address: Multiaddr, expected: PeerId | None) -> Connection:
+        try:
+            sock = await _connect(address)
+            return await self._negotiate(sock, expected)
+        except (OSError, NegotiationError, PeerMismatchError) as error:
+            reason = error.strerror or error if isinstance(error, OSError) else error
+            raise DialError(f"{address}: {reason}") from error
+
+    async def _negotiate(self, sock: socket.socket, expected: PeerId | None) -> Connection:
+        result: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+
+        def done(negotiation: Negotiation, error: Exception | None) -> None:
+            try:
+                if error is not None:
+                    raise error
+                connection = self._establish(negotiation)
+            except (DialError, NegotiationError, PeerMismatchError) as failure:
+                if not result.done():
+                    result.set_exception(failure)
+            else:
+                if not result.done():
+                    result.set_result(connection)
+
+        upgrade = Upgrade(self._credentials, initiator=True, expected=expected)
+        negotiation = Negotiation(sock, self._shared, upgrade, self._seconds, done)
+        try:
+            return await result
+        finally:
+            negotiation.abort("the dial was given up")
+
+
+async def _connect(address: Multiaddr) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    port = address.tcp_port
+    ip = address.ip
+    if ip is not None:
+        host, _, zone = str(ip).partition("%")
+        family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+        target = (host, port) if ip.version == 4 else (host, port, 0, socket.if_nametoindex(zone) if zone else 0)
+    else:
+        found = await loop.getaddrinfo(str(address.dns_name), port, type=socket.SOCK_STREAM)
+        family, _, _, _, target = found[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        prepare(sock)
+        await loop.sock_connect(sock, target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _in_order(addresses: Sequence[Multiaddr]) -> list[Multiaddr]:
+    """Return the TCP addresses, without those said twice, IPv6 and others in turn."""
+    usable = [address for address in dict.fromkeys(addresses) if address.tcp_port]
+    six = [address for address in usable if address.ip is not None and address.ip.version == 6]
+    rest = [address for address in usable if address not in six]
+    pairs = itertools.zip_longest(six, rest)
+    return [address for pair in pairs for address in pair if address is not None]
+
+
+class Backoff:
+    """Whom not to dial for a while, since it failed: for a second, then twice as long each time."""
+
+    _FIRST, _LONGEST = 1.0, 30.0
+    _MAX_PEERS = 1024
+
+    def __init__(self) -> None:
+        self._peers: OrderedDict[PeerId, tuple[float, float]] = OrderedDict()  # until when, and for how long
+
+    def failed(self, peer: PeerId, now: float) -> None:
+        """Take note that a dial failed."""
+        _, last = self._peers.pop(peer, (0.0, 0.0))
+        pause = min(self._LONGEST, 2 * last) or self._FIRST
+        self._peers[peer] = (now + pause, pause)
+        while len(self._peers) > self._MAX_PEERS:
+            self._peers.popitem(last=False)
+
+    def forget(self, peer: PeerId) -> None:
+        """Dial at once again: the peer was there."""
+        with suppress(KeyError):
+            del self._peers[peer]
+
+    def left(self, peer: PeerId, now: float) -> float:
+        """Return for how many seconds not to dial."""
+        until, _ = self._peers.get(peer, (now, 0.0))
+        return max(0.0, until - now)

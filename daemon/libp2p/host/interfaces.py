@@ -1,0 +1,73 @@
+"""The addresses of this machine that others may reach it at.
+
+A node has many addresses that nobody else can use, or that mean another node everywhere else: of bridges, of
+the overlay network, of every service (kube-ipvs0). The one that others know a node by is nearly always the one
+from which it sends to the world, so that is announced; where there is no way to the world, all are.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+IpAddress = IPv4Address | IPv6Address
+
+_WORLD = {4: (socket.AF_INET, "192.0.2.1"), 6: (socket.AF_INET6, "2001:db8::1")}
+"""Addresses of documentation; nothing is ever sent there."""
+_FIB_TRIE = Path("/proc/net/fib_trie")
+_LOCAL = re.compile(r"\|-- ([0-9.]+)\n +/32 host LOCAL")
+_IF_INET6 = Path("/proc/net/if_inet6")
+_UNUSABLE = 0x08 | 0x40  # flags of if_inet6: another machine has the address; not known yet whether one has
+_GLOBAL = "00"  # scope
+
+
+def announced_addresses(version: int) -> list[IpAddress]:
+    """Return this machine's addresses of an IP version that others may use."""
+    outward = _outward(version)
+    if outward is not None:
+        found = [outward]
+    else:
+        found = list(_all_ip4() if version == 4 else _all_ip6())
+    return [address for address in dict.fromkeys(found) if is_announced(address)]
+
+
+def is_announced(address: IpAddress) -> bool:
+    """Tell whether an address means the same machine to others."""
+    return not (
+        address.is_loopback or address.is_unspecified or address.is_link_local or address.is_multicast
+    )
+
+
+def _outward(version: int) -> IpAddress | None:
+    """Return the address from which the kernel sends to the world."""
+    family, world = _WORLD[version]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((world, 9))
+            text = probe.getsockname()[0]
+    except OSError:
+        return None  # no way there, or no such family
+    address = IPv4Address(text) if version == 4 else IPv6Address(text)
+    return address if is_announced(address) else None
+
+
+def _all_ip4() -> list[IPv4Address]:
+    return [IPv4Address(text) for text in _LOCAL.findall(_read(_FIB_TRIE))]
+
+
+def _all_ip6() -> list[IPv6Address]:
+    lines = (line.split() for line in _read(_IF_INET6).splitlines())
+    return [
+        IPv6Address(bytes.fromhex(packed))
+        for packed, _, _, scope, flags, *_ in lines
+        if scope == _GLOBAL and not int(flags, 16) & _UNUSABLE
+    ]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except OSError:
+        return ""  # built without that version of IP
