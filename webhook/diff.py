@@ -19,13 +19,14 @@ from webhook.documents import dump
 
 _CONTEXT_LINES = 3
 _LINE_LENGTH = 200
+_NEW_LINES = 30  # of what is new as a whole: enough for a unit; a script makes its point sooner
 _RESET = "\x1b[0m"
 _COLORS = {"+": "\x1b[32m", "-": "\x1b[31m", "head": "\x1b[1m", "faint": "\x1b[2m"}
 _LISTS = {
-    ("spec", "files"): "path",
-    ("spec", "units"): "name",
     ("spec", "criConfig", "containerd", "registries"): "upstream",
     ("spec", "criConfig", "containerd", "plugins"): "path",
+    ("spec", "files"): "path",
+    ("spec", "units"): "name",
 }
 
 _Element = tuple[int, Any]
@@ -77,6 +78,9 @@ def _elements(elements: Any, key: str) -> Iterator[tuple[tuple[str, int], _Eleme
 
 def _lines(old: Any, new: Any, *, color: bool) -> Iterator[str]:
     was, now = ([] if side is None else dump(_readable(side)).splitlines() for side in (old, new))
+    left_out = len(now) - _NEW_LINES if old is None else 0
+    if left_out > 0:
+        del now[_NEW_LINES:]
     difference = list(difflib.unified_diff(was, now, n=_CONTEXT_LINES, lineterm=""))[2:]
     for number, line in enumerate(difference):
         if line.startswith("@@"):
@@ -86,6 +90,8 @@ def _lines(old: Any, new: Any, *, color: bool) -> Iterator[str]:
         cut = len(line) - _LINE_LENGTH
         shown = line if cut <= 0 else f"{line[:_LINE_LENGTH]}... ({cut} more)"
         yield _paint(f"{shown[0]} {shown[1:]}", line[0], color=color)
+    if left_out > 0:
+        yield _paint(f"  ... ({left_out} more lines)", "faint", color=color)
 
 
 def _readable(element: Any) -> Any:

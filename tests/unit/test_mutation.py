@@ -378,6 +378,7 @@ class TestFilesAndUnits:
             "BindsTo=spegel.service",
             "WantedBy=multi-user.target spegel.service",
             "ExecStart=/opt/bin/spegel_metrics.sh",
+            "ExecStopPost=-/bin/rm -f /var/lib/node-exporter/textfile-collector/spegel.prom",
         ):
             assert line in unit["content"].splitlines()
 

@@ -10,6 +10,8 @@ from webhook.mutation.model import NodeContext
 
 PROGRAM_PATH = "/opt/bin/spegel"
 METRICS_SCRIPT_PATH = "/opt/bin/spegel_metrics.sh"
+METRICS_FILE_PATH = "/var/lib/node-exporter/textfile-collector/spegel.prom"
+"""What the script writes, by its own knowledge."""
 CERTIFICATE_DIRECTORY = "/etc/spegel/bootstrap"
 CERTIFICATE_KEYS = ("ca.crt", "tls.crt", "tls.key")
 """The keys of the Secret, and the names of the files that the daemon expects in the directory."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from webhook.mutation.files import CERTIFICATE_DIRECTORY, METRICS_SCRIPT_PATH, PROGRAM_PATH
+from webhook.mutation.files import CERTIFICATE_DIRECTORY, METRICS_FILE_PATH, METRICS_SCRIPT_PATH, PROGRAM_PATH
 from webhook.mutation.model import MutationError, NodeContext
 
 STATE_DIRECTORY = "spegel"
@@ -97,6 +97,7 @@ def _argument(value: str) -> str:
 
 
 def _metrics_service() -> str:
+    # The script removes the figures when it ends; systemd does where the script is killed.
     return f"""\
 [Unit]
 Description=spegel metrics daemon
@@ -110,4 +111,5 @@ Type=simple
 Restart=always
 RestartSec=5
 ExecStart={METRICS_SCRIPT_PATH}
+ExecStopPost=-/bin/rm -f {METRICS_FILE_PATH}
 """
