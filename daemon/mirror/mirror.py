@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from daemon.mirror.wanted import Wanted
     from daemon.routing.base import Peer, Router
 
-_REQUESTS = 256
-"""Requests at once that look for a peer; beyond them, the next host is the better choice."""
-_RELAYS = 128
-"""Transfers at once."""
+_SEARCHES = 256
+"""Requests at once that look for a peer; for those beyond, the next host is the better choice."""
+_TRANSFERS = 128
+"""Blobs at once."""
 
 
 class Mirror:
@@ -57,8 +57,8 @@ class Mirror:
         self._client = Client(credentials)
         self._arena = Arena(router, resolve_timeout, resolve_retries)
         self._pipes = PipePool()
-        self._requests = 0
-        self._relays = 0
+        self._searches = 0
+        self._transfers = 0
 
     async def fetch(self, wanted: Wanted) -> Response:
         """Return the answer of a peer.
@@ -69,35 +69,64 @@ class Mirror:
         if wanted.kind == "manifest" or wanted.method == "HEAD":
             wanted = replace(wanted, range=None)
         journal = Journal(wanted, self.history, self._metrics)
+        answer = self._transfer if wanted.kind == "blob" and wanted.method == "GET" else self._whole
         try:
-            won = await self._find(wanted)
-            relay = self._relay(wanted, won, journal) if _is_transfer(wanted) else None
+            return await answer(wanted, journal)
         except NoAnswerError as error:
             journal.missed(error.tried)
             code = ErrorCode.MANIFEST_UNKNOWN if wanted.kind == "manifest" else ErrorCode.BLOB_UNKNOWN
             detail = {"attempts": error.tried}
             raise OciError(HTTPStatus.NOT_FOUND, code, f"{wanted.key}: {error}", detail) from error
-        journal.answered(won.tried)
-        if relay is not None:
-            return _response(wanted, won.answer.offer, relay)
-        won.answer.close()
-        journal.moved(len(won.answer.rest))
-        journal.ended(Outcome.HIT, [won.answer.peer.id])
-        return _response(wanted, won.answer.offer, won.answer.rest)
 
     async def aclose(self) -> None:
         """Close idle connections and pipes."""
         self._client.close()
         self._pipes.close()
 
-    async def _find(self, wanted: Wanted) -> Won[Answer]:
-        if self._requests >= _REQUESTS or (_is_transfer(wanted) and self._relays >= _RELAYS):
+    async def _whole(self, wanted: Wanted, journal: Journal) -> Response:
+        won = await self._find(wanted)
+        won.answer.close()
+        journal.answered(won.tried)
+        journal.moved(len(won.answer.rest))
+        journal.ended(Outcome.HIT, [won.answer.peer.id])
+        return _response(wanted, won.answer.offer, won.answer.rest)
+
+    async def _transfer(self, wanted: Wanted, journal: Journal) -> Response:
+        if self._transfers >= _TRANSFERS:
             raise NoAnswerError(0)
-        self._requests += 1
+        self._transfers += 1
+        try:
+            won = await self._find(wanted)
+            mover = self._mover(won)
+        except BaseException:
+            self._transfers -= 1
+            raise
+
+        def ended(relay: Relay) -> None:
+            self._transfers -= 1
+            journal.ended(relay.outcome, relay.sources)
+
+        journal.answered(won.tried)
+        relay = Relay(
+            wanted,
+            won.answer,
+            mover,
+            self._client,
+            self._arena,
+            moved=journal.moved,
+            resumed=journal.resumed,
+            ended=ended,
+        )
+        return _response(wanted, won.answer.offer, relay)
+
+    async def _find(self, wanted: Wanted) -> Won[Answer]:
+        if self._searches >= _SEARCHES:
+            raise NoAnswerError(0)
+        self._searches += 1
         try:
             return await self._arena.contest(wanted.key, lambda peer: self._ask(peer, wanted))
         finally:
-            self._requests -= 1
+            self._searches -= 1
 
     async def _ask(self, peer: Peer, wanted: Wanted) -> Answer:
         """Ask one peer. Of a blob only the head is read; everything else is read and checked whole."""
@@ -114,36 +143,15 @@ class Mirror:
             raise
         return answer
 
-    def _relay(self, wanted: Wanted, won: Won[Answer], journal: Journal) -> Relay:
-        def ended(relay: Relay) -> None:
-            self._relays -= 1
-            journal.ended(relay.outcome, relay.sources)
-
-        try:
-            mover = self._mover(won.answer.offer)
-        except OSError as error:
-            won.answer.close()
-            raise NoAnswerError(won.tried) from error
-        self._relays += 1
-        return Relay(
-            wanted,
-            won.answer,
-            mover,
-            self._client,
-            self._arena,
-            moved=journal.moved,
-            resumed=journal.resumed,
-            ended=ended,
-        )
-
-    def _mover(self, offer: Offer) -> Mover:
+    def _mover(self, won: Won[Answer]) -> Mover:
+        offer = won.answer.offer
         if self._verify_blobs and offer.length == offer.size:
             return Hasher(offer.digest)
-        return Splicer(self._pipes)
-
-
-def _is_transfer(wanted: Wanted) -> bool:
-    return wanted.kind == "blob" and wanted.method == "GET"
+        try:
+            return Splicer(self._pipes)
+        except OSError as error:  # no more files may be open
+            won.answer.close()
+            raise NoAnswerError(won.tried) from error
 
 
 def _response(wanted: Wanted, offer: Offer, body: bytes | Relay) -> Response:

@@ -32,4 +32,4 @@ def compose(
     if credentials is not None:
         lines.append(f"Authorization: Basic {base64.b64encode(':'.join(credentials).encode()).decode()}")
     lines.append("X-Spegel-Mirrored: true")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")

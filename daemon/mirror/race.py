@@ -144,18 +144,18 @@ class Race:
         if not self._running:
             suspects_only = bool(self._waiting[0][0])
             return not (suspects_only and self._searching and now < self._suspects_from())
-        return self.tried < 1 + self._failures or now >= self._next_hedge()
+        return now >= self._next_hedge()
 
     def _suspects_from(self) -> float:
         """Return when peers that failed lately get their turn although better ones may yet be found."""
         return self._idle_since + self._terms.resolve / 2 if self._waiting else math.inf
 
     def _next_hedge(self) -> float:
-        """Return when the next peer may be asked although nobody has failed."""
+        """Return when one more peer may be asked while others are; those that failed are replaced at once."""
         hedged = self.tried - 1 - self._failures
         if hedged >= len(self._terms.hedges):
             return math.inf
-        return self._first_start + self._terms.hedges[max(hedged, 0)]
+        return self._first_start + self._terms.hedges[hedged]
 
     def _hopeless(self, now: float) -> bool:
         nobody_left = not self._waiting and not self._searching

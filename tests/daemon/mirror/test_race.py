@@ -129,6 +129,13 @@ class TestSeveralPeers:
         assert running.verdict is Verdict.LOST
         assert running.tried == 3
 
+    def test_one_of_several_that_fails_is_replaced_at_once(self) -> None:
+        running = race("a", "b", "c")
+        running.step(0)
+        assert started(running, 0.05) == ["b"]
+        running.failed("a", 0.051)
+        assert started(running, 0.051) == ["c"]
+
     def test_a_failure_does_not_use_up_a_hedge(self) -> None:
         running = race("a", "b", "c")
         running.step(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from http import HTTPStatus
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.http.message import Sink
+from daemon.mirror.connection import Connection
 from daemon.mirror.fault import PeerError
 from daemon.mirror.history import Outcome
+from daemon.mirror.relay import Relay
 from daemon.oci.errors import OciError
 from tests.daemon.mirror.peers import (
     LAYER,
@@ -20,6 +24,7 @@ from tests.daemon.mirror.peers import (
     KnownPeers,
     Scene,
     Script,
+    SocketSink,
     blob,
     digest_of,
     pattern,
@@ -379,6 +384,7 @@ class TestVerification:
         async with scene(first, Honest(DATA), Honest(DATA), verify_blobs=True) as stage:
             _, taken = await pull(stage.mirror, blob(DATA))
             assert taken.cut is not None
+            await asyncio.sleep(60)  # dying alone would be forgotten by now
             _, taken = await pull(stage.mirror, blob(DATA))
             assert (taken.data, taken.cut) == (DATA, None)
             assert [len(node.asked) for node in stage.nodes] == [1, 1, 1]
@@ -471,6 +477,50 @@ class TestManyAtOnce:
             last = await stage.mirror.fetch(blob(DATA))
             assert not isinstance(last.body, bytes)
             await last.body.aclose()
+
+    async def test_every_step_leaves_others_their_turn(self) -> None:
+        """Also when neither side ever makes it wait."""
+
+        class Tap:
+            def put(self, data: bytes) -> int:
+                return len(data)
+
+            def fill(self, connection: Connection, most: int) -> int:
+                return 1000
+
+            def complete(self) -> None:
+                pass
+
+            async def drain(self, sink: Sink) -> None:
+                pass
+
+            def close(self) -> None:
+                pass
+
+        async with scene(Honest(DATA, stalls_after=0)) as stage:
+            answer = await stage.mirror._client.ask(stage.nodes[0].peer, blob(DATA))
+            moved: list[int] = []
+            relay = Relay(
+                blob(DATA),
+                answer,
+                Tap(),
+                stage.mirror._client,
+                stage.mirror._arena,
+                moved=moved.append,
+                resumed=lambda: None,
+                ended=lambda relay: None,
+            )
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                writing = asyncio.ensure_future(relay.write_to(SocketSink(ours)))
+                turns = 0
+                while not writing.done():
+                    turns += 1
+                    await asyncio.sleep(0)
+                await writing
+                await relay.aclose()
+            assert len(moved) == SIZE / 1000
+            assert turns >= len(moved)
 
     async def test_a_small_one_does_not_wait_for_large_ones(self) -> None:
         large, small = pattern(16_000_000), pattern(1000)

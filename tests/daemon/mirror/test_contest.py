@@ -1,0 +1,96 @@
+"""What becomes of answers that nobody needs, and of failures that are nobody's fault."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from daemon.mirror.contest import Arena, NoAnswerError
+from daemon.mirror.fault import Fault, PeerError
+from daemon.routing.base import Peer
+from tests.daemon.mirror.peers import KnownPeers
+from tests.daemon.mirror.virtual_time import now, virtual_time
+
+PEERS = [Peer(f"peer-{number}", (), 1) for number in range(1, 4)]
+
+
+class Answer:
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@virtual_time
+async def test_of_two_answers_at_once_one_wins_and_the_other_is_closed() -> None:
+    both = asyncio.Event()
+    answers: list[Answer] = []
+
+    async def ask(peer: Peer) -> Answer:
+        if peer is PEERS[1]:
+            both.set()
+        await both.wait()
+        answers.append(Answer(peer))
+        return answers[-1]
+
+    won = await Arena(KnownPeers(PEERS[:2]), 0.02, 3).contest("key", ask)
+    assert len(answers) == 2
+    assert [answer.closed for answer in answers] == [answer is not won.answer for answer in answers]
+    assert won.tried == 2
+
+
+@virtual_time
+async def test_an_answer_that_comes_as_the_client_leaves_is_closed() -> None:
+    answers: list[Answer] = []
+
+    async def ask(peer: Peer) -> Answer:
+        answers.append(Answer(peer))
+        contest.cancel()
+        return answers[-1]
+
+    contest = asyncio.ensure_future(Arena(KnownPeers(PEERS), 0.02, 3).contest("key", ask))
+    with pytest.raises(asyncio.CancelledError):
+        await contest
+    assert [answer.closed for answer in answers] == [True]
+
+
+@virtual_time
+async def test_peers_that_are_not_to_be_asked_are_not() -> None:
+    asked: list[str] = []
+
+    async def ask(peer: Peer) -> Answer:
+        asked.append(peer.id)
+        return Answer(peer)
+
+    await Arena(KnownPeers(PEERS), 0.02, 3).contest("key", ask, {"peer-1", "peer-3"})
+    assert asked == ["peer-2"]
+
+
+@virtual_time
+async def test_peers_that_have_enough_to_do_are_asked_first_the_next_time() -> None:
+    arena = Arena(KnownPeers(PEERS[:1]), 0.02, 3)
+
+    async def busy(peer: Peer) -> Answer:
+        raise PeerError(Fault.BUSY, "busy")
+
+    with pytest.raises(NoAnswerError):
+        await arena.contest("key", busy)
+    assert arena.reputation.points("peer-1", "key", now()) == 0
+
+
+@virtual_time
+async def test_a_peer_that_was_outrun_is_not_suspect_but_remembered_as_slow() -> None:
+    arena = Arena(KnownPeers(PEERS[:2]), 0.02, 3)
+
+    async def ask(peer: Peer) -> Answer:
+        await asyncio.sleep(1 if peer is PEERS[0] else 0.01)
+        return Answer(peer)
+
+    for _ in range(10):
+        await arena.contest("key", ask)
+    assert arena.reputation.points("peer-1", "key", now()) == 0
+    assert arena.latency.quantile(0.5) is not None
+    assert arena.latency.quantile(0.5) > 0.01  # type: ignore[operator]
