@@ -15,7 +15,8 @@ from daemon.libp2p.host.limits import Limits
 from daemon.libp2p.host.stream import Stream
 from daemon.libp2p.host.wire import CONGESTED, Wire
 from daemon.libp2p.identity import PeerId
-from daemon.libp2p.noise import NonceExhaustedError, Secured
+from daemon.libp2p.noise import Secured
+from daemon.libp2p.noise_xx import NonceExhaustedError
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,7 @@ class Connection:
         limits = owner.limits
         self._session = yamux.Session(client=dialled, limits=limits.per_peer)
         now = self._loop.time()
-        self._keepalive = yamux.Keepalive(
-            now, interval=limits.ping_interval, patience=limits.ping_patience
-        )
+        self._keepalive = yamux.Keepalive(now, interval=limits.ping_interval, patience=limits.ping_patience)
         self._pings = itertools.count()
         self._streams: dict[int, Stream] = {}
         self._unsent = 0
@@ -67,7 +66,7 @@ class Connection:
         self.idle_since: float | None = now
         """Since when there are no streams; None while there are."""
         self.retired = False
-        """Whether no stream is to be opened on it any more: another connection took over, or the peer leaves."""
+        """Whether no stream is to be opened any more: another connection took over, or the peer leaves."""
         self.open = True
         self.held = 0
         """Bytes that wait for readers."""

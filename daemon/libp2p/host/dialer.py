@@ -8,6 +8,7 @@ import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 
 from daemon.libp2p.host.connection import Connection
 from daemon.libp2p.host.errors import DialError
@@ -115,14 +116,15 @@ class Dialer:
 
 async def _connect(address: Multiaddr) -> socket.socket:
     loop = asyncio.get_running_loop()
-    port = address.tcp_port
-    ip = address.ip
-    if ip is not None:
-        host, _, zone = str(ip).partition("%")
-        family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-        target = (host, port) if ip.version == 4 else (host, port, 0, socket.if_nametoindex(zone) if zone else 0)
+    target: tuple[object, ...]
+    if isinstance(ip := address.ip, IPv4Address):
+        family, target = socket.AF_INET, (str(ip), address.tcp_port)
+    elif isinstance(ip, IPv6Address):
+        scope = socket.if_nametoindex(ip.scope_id) if ip.scope_id else 0
+        family, target = socket.AF_INET6, (str(ip).partition("%")[0], address.tcp_port, 0, scope)
     else:
-        found = await loop.getaddrinfo(str(address.dns_name), port, type=socket.SOCK_STREAM)
+        name = str(address.dns_name)
+        found = await loop.getaddrinfo(name, address.tcp_port, type=socket.SOCK_STREAM)
         family, _, _, _, target = found[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

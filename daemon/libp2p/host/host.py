@@ -23,7 +23,7 @@ from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.host import identification
 from daemon.libp2p.host.connection import Connection
 from daemon.libp2p.host.dialer import Backoff, Dialer
-from daemon.libp2p.host.errors import DialError, StreamError
+from daemon.libp2p.host.errors import DialError, SelfDialError, StreamError
 from daemon.libp2p.host.interfaces import announced_addresses, is_announced
 from daemon.libp2p.host.limits import Admission, Limits
 from daemon.libp2p.host.negotiation import Negotiation
@@ -106,18 +106,307 @@ class Host:
         self._unread = 0
         self._addresses: tuple[Multiaddr, ...] = ()
         self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._ticking = self._group.create_task(self._tick())
+        self._spawn(self._tick_for_ever())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         self._reception.close()
         for connection in self._roster:
             connection.close()
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
+
+    # --- for whoever speaks protocols ----------------------------------------------------------------------
+
+    def listen(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept connections from listening TCP sockets, which the host closes at its end."""
+        self._reception.listen(listeners)
+        self._addresses = self._look_up_addresses()
+
+    def handle(self, protocol: str, handler: Handler) -> None:
+        """Serve streams that peers open for a protocol."""
+        self._handlers[protocol] = handler
+
+    def addresses(self) -> tuple[Multiaddr, ...]:
+        """Return where this host listens, as it is announced to others, without its ID."""
+        return self._addresses
+
+    def peers(self) -> list[PeerId]:
+        """Return who is connected."""
+        return self._roster.peers()
+
+    def known_addresses(self, peer: PeerId) -> tuple[Multiaddr, ...]:
+        """Return where a peer is believed to listen."""
+        return self._store.addresses(peer, self._loop.time())
+
+    def remote_ip(self, peer: PeerId) -> IPv4Address | IPv6Address | None:
+        """Return the address of a connected peer at the other end of its connection."""
+        connection = self._roster.best(peer)
+        return ip_address(connection.remote[0]) if connection is not None else None
+
+    async def connect(self, peer: PeerInfo) -> None:
+        """See that there is a connection to a peer.
+
+        Raises:
+            DialError: the peer cannot be reached, or could not a moment ago.
+        """
+        await self._connected(peer)
+
+    async def connect_to_unknown(self, addresses: Sequence[Multiaddr]) -> PeerId:
+        """Connect to whoever listens at one of some addresses, and return who that is.
+
+        Raises:
+            DialError: nobody does, or this host itself.
+        """
+        connection = await self._dialer.dial(addresses)
+        return connection.peer_id
+
+    async def open_stream(self, peer: PeerInfo, protocol: str) -> Stream:
+        """Open a stream to a peer, over the connection that there is or a new one.
+
+        The peer learns of it with the first bytes written; that it does not speak the protocol shows when the
+        stream is read.
+
+        Raises:
+            DialError: the peer cannot be reached.
+            StreamError: it has too many streams open.
+        """
+        connection = await self._connected(peer)
+        return connection.open_stream(protocol)
+
+    async def ping(self, peer: PeerInfo) -> float:
+        """Return the seconds that a peer takes to answer.
+
+        Raises:
+            DialError, StreamError, RemoteProtocolError: it does not.
+        """
+        stream = await self.open_stream(peer, ping.PROTOCOL)
+        started = self._loop.time()
+        try:
+            await identification.measure(stream)
+        finally:
+            stream.close()
+        return self._loop.time() - started
+
+    # --- what connections call -----------------------------------------------------------------------------
+
+    @property
+    def protocols(self) -> Collection[str]:
+        """What this host speaks."""
+        return self._handlers.keys()
+
+    def serve(self, stream: Stream) -> None:
+        """Let the handler of a stream's protocol run."""
+        self._spawn(self._serve(stream, self._handlers[str(stream.protocol)]))
+
+    def ended(self, connection: Connection, reason: str) -> None:
+        """Forget a connection."""
+        logger.debug("connection to %s ended: %s", connection.peer_id, reason)
+        if not connection.dialled:
+            self._inbound.leave(connection.remote[0])
+        if self._roster.remove(connection):
+            self._store.renew(connection.peer_id, self._loop.time())
+            self._observer.gone(connection.peer_id)
+
+    def holds(self, size: int) -> None:
+        """Count bytes that wait for readers; cut off the peer with the most when there are too many."""
+        self._unread += size
+        if self._unread > self.limits.unread:
+            max(self._roster, key=lambda connection: connection.held).abort("too much is unread")
+
+    # --- connections ---------------------------------------------------------------------------------------
+
+    async def _connected(self, peer: PeerInfo) -> Connection:
+        connection = self._roster.best(peer.id)
+        if connection is not None:
+            return connection
+        pending = self._dials.get(peer.id)
+        if pending is None:
+            if pause := self._backoff.left(peer.id, self._loop.time()):
+                raise DialError(f"not dialled for another {pause:.1f} s, since that failed")
+            pending = self._dials[peer.id] = self._loop.create_future()
+            self._spawn(self._dial(peer, pending))
+        return await asyncio.shield(pending)
+
+    async def _dial(self, peer: PeerInfo, result: asyncio.Future[Connection]) -> None:
+        """Dial for all who wait for a peer; it may come by itself in the meantime."""
+        failure = DialError("the host is closed")
+        try:
+            addresses = [
+                address
+                for address in (*peer.addresses, *self.known_addresses(peer.id))
+                if address not in self._addresses
+            ]
+            connection = await self._dialer.dial(addresses, peer.id)
+            if not result.done():
+                result.set_result(connection)
+        except DialError as error:
+            failure = error
+            self._backoff.failed(peer.id, self._loop.time())
+        finally:
+            del self._dials[peer.id]
+            if not result.done():
+                result.set_exception(failure)
+                result.exception()  # whoever waited may have gone
+
+    def _establish_dialled(self, negotiation: Negotiation) -> Connection:
+        return self._establish(negotiation, dialled=True)
+
+    def _establish_inbound(self, negotiation: Negotiation) -> None:
+        address = negotiation.wire.remote[0]
+        if not self._inbound.enter(address):
+            negotiation.wire.abort()
+            return
+        try:
+            self._establish(negotiation, dialled=False)
+        except DialError as error:
+            self._inbound.leave(address)
+            logger.debug("%s: %s", address, error)
+
+    def _establish(self, negotiation: Negotiation, *, dialled: bool) -> Connection:
+        secured = negotiation.secured
+        if self._closed:
+            negotiation.wire.abort()
+            raise DialError("the host is closed")
+        if secured.peer_id == self.peer_id:
+            negotiation.wire.abort()
+            raise SelfDialError
+        connection = Connection(negotiation.wire, secured, self, dialled=dialled)
+        self._roster.add(connection)
+        self._backoff.forget(secured.peer_id)
+        pending = self._dials.get(secured.peer_id)
+        if pending is not None and not pending.done():
+            pending.set_result(connection)
+        connection.start(negotiation.rest)
+        self._spawn(self._identify(connection))
+        if len(self._roster) > self.limits.connections:
+            self._make_room()
+        return connection
+
+    def _make_room(self) -> None:
+        """Close a connection: of the address with the most, and of these the one that is idle for longest."""
+        now = self._loop.time()
+
+        def weight(connection: Connection) -> tuple[int, float]:
+            crowd = 0 if connection.dialled else self._inbound[connection.remote[0]]
+            return crowd, now - (connection.idle_since or now)
+
+        max(self._roster, key=weight).close()
+
+    async def _tick_for_ever(self) -> None:
+        look = self._loop.time()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = self._loop.time()
+            for connection in self._roster:
+                connection.tick(now)
+                patience = self.limits.grace if connection.retired else self.limits.idle
+                if connection.idle_since is not None and now - connection.idle_since > patience:
+                    connection.close()
+            if now - look >= _ADDRESSES_INTERVAL:
+                look = now
+                self._check_addresses()
+
+    # --- identify ------------------------------------------------------------------------------------------
+
+    async def _identify(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(_IDENTIFY_PATIENCE):
+                self._learn(connection.peer_id, await identification.ask(connection))
+        except (StreamError, RemoteProtocolError, TimeoutError) as error:
+            logger.debug("%s does not identify itself: %s", connection.peer_id, error)
+
+    def _learn(self, peer: PeerId, said: Identify) -> None:
+        now = self._loop.time()
+        if said.listen_addresses:
+            self._store.replace(
+                peer, filter(None, (one.without_peer_id() for one in said.listen_addresses)), now
+            )
+        if self._roster.best(peer) is not None:
+            self._observer.identified(PeerInfo(peer, self._store.addresses(peer, now)), said.protocols)
+
+    async def _answer_identify(self, stream: Stream) -> None:
+        await identification.tell(stream, self._identification(stream.remote))
+
+    async def _receive_push(self, stream: Stream) -> None:
+        self._learn(stream.peer_id, await identification.read(stream))
+
+    def _identification(self, observed: tuple[str, int] | None = None) -> Identify:
+        return Identify(
+            public_key=self._identity.public_key,
+            listen_addresses=self._addresses,
+            protocols=tuple(self._handlers),
+            observed_address=Multiaddr.tcp(ip_address(observed[0]), observed[1]) if observed else None,
+            protocol_version=_PROTOCOL_VERSION,
+            agent_version=self._agent,
+        )
+
+    def _check_addresses(self) -> None:
+        """Tell all peers when the machine's addresses are others than before."""
+        addresses = self._look_up_addresses()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            logger.info("the addresses changed", extra={"addresses": [str(address) for address in addresses]})
+            for peer in self._roster.peers():
+                self._spawn(self._push(peer))
+
+    async def _push(self, peer: PeerId) -> None:
+        connection = self._roster.best(peer)
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(_IDENTIFY_PATIENCE):
+                stream = connection.open_stream(identify.PUSH_PROTOCOL)
+                try:
+                    await identification.tell(stream, self._identification())
+                finally:
+                    stream.close()
+        except (StreamError, RemoteProtocolError, TimeoutError) as error:
+            logger.debug("%s cannot be told the new addresses: %s", peer, error)
+
+    def _look_up_addresses(self) -> tuple[Multiaddr, ...]:
+        found: dict[Multiaddr, None] = {}
+        for listener in self._reception.listeners:
+            host, port, *_ = listener.getsockname()
+            ip = ip_address(host)
+            if not ip.is_unspecified:
+                ips: Iterable[IPv4Address | IPv6Address] = [ip] if is_announced(ip) else []
+            elif ip.version == 4:
+                ips = self._own_addresses(4)
+            elif listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+                ips = self._own_addresses(6)
+            else:
+                ips = [*self._own_addresses(4), *self._own_addresses(6)]
+            found.update((Multiaddr.tcp(one, port), None) for one in ips)
+        return tuple(found)
+
+    # -------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, stream: Stream, handler: Handler) -> None:
+        try:
+            await handler(stream)
+        except (StreamError, RemoteProtocolError) as error:
+            logger.debug("%s for %s: %s", stream.protocol, stream.peer_id, error)
+            stream.reset()
+        except Exception:
+            logger.exception("%s for %s failed", stream.protocol, stream.peer_id)
+            stream.reset()
+        else:
+            stream.close()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._closed:
+            work.close()
+            return
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

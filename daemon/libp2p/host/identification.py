@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from daemon.libp2p import identify, ping
+from daemon.libp2p import identify, ping, varint
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.host.connection import Connection
 from daemon.libp2p.host.stream import Stream
 from daemon.libp2p.identify import Identify
-from daemon.libp2p import varint
 
 _TURN = 4096
 

@@ -1,8 +1,8 @@
 """The addresses of this machine that others may reach it at.
 
 A node has many addresses that nobody else can use, or that mean another node everywhere else: of bridges, of
-the overlay network, of every service (kube-ipvs0). The one that others know a node by is nearly always the one
-from which it sends to the world, so that is announced; where there is no way to the world, all are.
+the overlay network, of every service (kube-ipvs0). The one that others know a node by is nearly always that
+from which it sends to the world, so it alone is announced; where there is no way to the world, all are.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ _GLOBAL = "00"  # scope
 def announced_addresses(version: int) -> list[IpAddress]:
     """Return this machine's addresses of an IP version that others may use."""
     outward = _outward(version)
-    if outward is not None:
-        found = [outward]
-    else:
-        found = list(_all_ip4() if version == 4 else _all_ip6())
+    found = [outward] if outward is not None else (_all_ip4() if version == 4 else _all_ip6())
     return [address for address in dict.fromkeys(found) if is_announced(address)]
 
 

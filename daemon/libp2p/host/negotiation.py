@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 
 from daemon.libp2p.errors import RemoteProtocolError
+from daemon.libp2p.host.upgrade import Upgrade
 from daemon.libp2p.host.wire import Wire
 from daemon.libp2p.multistream import NotSupportedError
 from daemon.libp2p.noise import PeerMismatchError, Secured
-from daemon.libp2p.host.upgrade import Upgrade
 
 
 class NegotiationError(Exception):
@@ -35,14 +35,16 @@ class Negotiation:
             shared: see `Wire`.
             upgrade: this side's part.
             seconds: how long it may take.
-            done: called with the error, or None when ``wire``, ``secured`` and ``rest`` are to be taken over at
-                once. The error is a NegotiationError or a PeerMismatchError.
+            done: called with a NegotiationError or PeerMismatchError, or with None when ``wire``,
+                ``secured`` and ``rest`` are to be taken over at once.
         """
         self._upgrade = upgrade
         self._over = False
         self._done = done
         self.wire = Wire(sock, shared, self._received, self._fail)
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self._fail, "the handshake is too slow")
+        self._deadline = asyncio.get_running_loop().call_later(
+            seconds, self._fail, "the handshake is too slow"
+        )
         if opening := upgrade.start():
             self.wire.write(opening)
 

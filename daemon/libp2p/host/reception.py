@@ -56,7 +56,7 @@ class Reception:
     def listen(self, listeners: Iterable[socket.socket]) -> None:
         """Accept connections from listening sockets; they are closed with this object."""
         for listener in listeners:
-            listener.setblocking(False)
+            listener.settimeout(0)
             self.listeners.append(listener)
             self._loop.add_reader(listener, self._accept, listener)
 

@@ -1,8 +1,8 @@
 """The established connections, by peer.
 
-One connection to a peer is enough. When both sides dial at once there are two for a moment: then both keep the
-one that the peer with the lesser ID dialled, so that they keep the same. Otherwise the newer one is kept, since
-a peer that connects again has usually lost the older. What goes on on the other may come to its end there.
+One connection to a peer is enough. When both sides dial at once there are two for a moment: then both keep
+the one that the peer with the lesser ID dialled, so that they keep the same. Otherwise the newer is kept: a
+peer that connects again has usually lost the older. What goes on on the other may come to its end there.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ class Stream:
         "_connection",
         "_ended",
         "_error",
+        "_finished",
         "_number",
         "_opening",
         "_reading",
@@ -48,7 +49,8 @@ class Stream:
         """When something came in last."""
         self._buffer = bytearray()
         self._released = 0  # of the buffer, bytes that the peer may send again already
-        self._ended = False
+        self._ended = False  # by the peer
+        self._finished = False  # by us
         self._error: StreamError | RemoteProtocolError | None = None
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
@@ -59,12 +61,17 @@ class Stream:
         return self._connection.peer_id
 
     @property
+    def remote(self) -> tuple[str, int]:
+        """IP address and port of the other end."""
+        return self._connection.remote
+
+    @property
     def over(self) -> bool:
         """Whether nothing can be sent any more: the stream was reset, closed or lost."""
         return self._error is not None
 
     async def read(self, limit: int) -> bytes:
-        """Return what there is, at least a byte and at most ``limit``; nothing once the peer ended the stream.
+        """Return what there is, at least a byte and at most ``limit``; nothing behind the peer's end.
 
         Raises:
             StreamError: the stream was reset or lost.
@@ -120,7 +127,8 @@ class Stream:
 
     def close_write(self) -> None:
         """Tell the peer that nothing more will be sent."""
-        if self._error is None:
+        if self._error is None and not self._finished:
+            self._finished = True
             if self._opening:
                 self._connection.send(self._number, self._opening)
                 self._opening = b""

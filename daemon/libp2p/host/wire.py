@@ -1,4 +1,4 @@
-"""A connected TCP socket on the event loop, without tasks: callbacks for what comes in, a buffer for the rest.
+"""A connected TCP socket on the event loop, without tasks: callbacks for input, a buffer for output.
 
 asyncio's own transports would do, at the price of a task for every accepted socket and of memory for each
 connection; a node has hundreds of mostly silent ones.
@@ -168,7 +168,7 @@ class Wire:
 
 def prepare(sock: socket.socket) -> None:
     """Set a socket's options: small messages at once, and bounded buffers in the kernel."""
-    sock.setblocking(False)
+    sock.settimeout(0)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
