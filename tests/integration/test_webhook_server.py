@@ -80,9 +80,13 @@ class Webhook:
         self.process = self.start()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        message = self.wait_for("Listening at: ")["message"]
-        self.port = int(message.partition("127.0.0.1:")[2].partition(" ")[0])
-        assert self.get("/healthz") == (200, b"ok\n")
+        try:
+            message = self.wait_for("Listening at: ")["message"]
+            self.port = int(message.partition("127.0.0.1:")[2].partition(" ")[0])
+            assert self.get("/healthz") == (200, b"ok\n")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -37,8 +37,8 @@ CONTEXT_READS = Counter(
 )
 CERTIFICATE_EXPIRY = Gauge(
     _PREFIX + "certificate_expiry_timestamp_seconds",
-    "When the serving certificate in use ends.",
-    multiprocess_mode="livemin",
+    "When the serving certificate that was loaded last ends.",
+    multiprocess_mode="livemostrecent",  # of a process that has just begun it would still be 0
 )
 
 
