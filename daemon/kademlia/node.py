@@ -1,0 +1,154 @@
+"""A node of the DHT: what the other modules do, put together over a network.
+
+    node = Node(peer_id, network)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        node.found(peer)                 # from a bootstrapper, or whoever connects and speaks the protocol
+        node.provide([content_key("sha256:…")])
+        await node.find_providers(content_key("sha256:…"), 3, found)
+
+The network calls ``answer`` with what others ask. Times are those of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random, SystemRandom
+
+from daemon.kademlia.key import position
+from daemon.kademlia.lookup import ProviderLookup
+from daemon.kademlia.message import Message, MessageType
+from daemon.kademlia.network import Network
+from daemon.kademlia.parameters import PROVIDE_DELAY, PROVIDE_INTERVAL, K
+from daemon.kademlia.provide import Schedule
+from daemon.kademlia.provider_store import ProviderStore
+from daemon.kademlia.providing import Providing
+from daemon.kademlia.search import Search
+from daemon.kademlia.server import Server
+from daemon.kademlia.table import Table
+from daemon.kademlia.upkeep import Upkeep
+from daemon.libp2p.identity import PeerId
+from daemon.libp2p.peer_info import PeerInfo
+
+_SWEEP_INTERVAL = 60.0
+_SETTLED_AFTER = PROVIDE_INTERVAL + PROVIDE_DELAY
+
+
+class Node:
+    """A member of the network, both client and server. To be made while an event loop runs."""
+
+    def __init__(self, local: PeerId, network: Network, random: Random | None = None) -> None:
+        random = random or SystemRandom()
+        self._loop = asyncio.get_running_loop()
+        self.table = Table(local)
+        self.store = ProviderStore(random)
+        self.schedule = Schedule(self.table.position, self._loop.time())
+        self.search = Search(network, self.table, self._table_changed)
+        self._upkeep = Upkeep(self.search, random, self._refreshed)
+        self._providing = Providing(self.schedule, self.search, network, random)
+        self._server = Server(self.table, self.store, self.schedule, network.addresses)
+        self._told_to: int | None = None  # size of the table when all was last provided, or smaller since
+        self._member_since = self._loop.time()
+
+    @property
+    def connected(self) -> bool:
+        """Whether any other node is known to answer."""
+        return len(self.table) > 0
+
+    async def run(self) -> None:
+        """Take part in the network until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.search.run())
+            tasks.create_task(self._upkeep.run())
+            tasks.create_task(self._providing.run())
+            tasks.create_task(self._sweep())
+
+    def found(self, peer: PeerInfo) -> None:
+        """Take note of a peer that is said to speak the protocol, and of where it is reached now."""
+        self._upkeep.found(peer)
+
+    def gone(self, peer: PeerId) -> None:
+        """Take note that a peer does not speak the protocol any more."""
+        if self.table.remove(peer):
+            self._table_changed()
+
+    def answer(self, sender: PeerId, request: Message) -> Message | None:
+        """Return the answer to a peer's request; None when it has none.
+
+        Raises:
+            RemoteProtocolError: it is not served; the stream is to be reset.
+        """
+        return self._server.answer(sender, request, self._loop.time())
+
+    def provide(self, keys: Iterable[bytes]) -> None:
+        """Tell the network that this node provides what is under keys, and keep telling it."""
+        self._providing.add(keys)
+
+    def withdraw(self, keys: Iterable[bytes]) -> None:
+        """Stop telling it."""
+        self.schedule.remove(keys)
+
+    async def find_providers(self, key: bytes, count: int, found: Callable[[PeerInfo], None]) -> None:
+        """Call ``found`` for up to ``count`` other nodes that provide what is under a key, as they are found.
+
+        What is known here comes at once. Returns when no more are to be found.
+        """
+        target, now = position(key), self._loop.time()
+        lookup = ProviderLookup(target, self.table.nearest(target), self.table.local, count)
+        for provider in lookup.provided(self.store.get(key, now)):
+            found(provider)
+        if lookup.found and self._knows_all():
+            return
+
+        def heard(answer: Message) -> None:
+            for provider in lookup.provided(self._completed(peer) for peer in answer.providers):
+                found(provider)
+
+        await self.search.look_up(lookup, Message(MessageType.GET_PROVIDERS, key), heard)
+
+    async def closest(self, key: bytes) -> list[PeerInfo]:
+        """Return the K nodes nearest to a key, without this one."""
+        return await self.search.closest(key)
+
+    def _knows_all(self) -> bool:
+        """Tell whether all records there are have come to this node.
+
+        Among up to K nodes each is sent all records, and after an interval each has got them. What has not
+        come by then all the same is still found by asking, since then nothing is known of it here.
+        """
+        return len(self.table) < K and self._loop.time() - self._member_since > _SETTLED_AFTER
+
+    def _completed(self, peer: PeerInfo) -> PeerInfo:
+        """Add the addresses that an answer lacks, when they are known."""
+        if peer.addresses:
+            return peer
+        return self.table.get(peer.id) or self.store.provider(peer.id, self._loop.time()) or peer
+
+    def _table_changed(self) -> None:
+        size = len(self.table)
+        if self._told_to is not None:
+            self._told_to = min(self._told_to, size)
+        if size == 0:
+            self._providing.gate.clear()
+        elif not self._providing.gate.is_set():
+            if size == 1:
+                self._member_since = self._loop.time()
+            self._upkeep.want_refresh()
+        elif self._told_to is not None and size >= 2 * self._told_to:
+            self._provide_all()  # the network has grown so much that others are nearest now
+
+    def _refreshed(self) -> None:
+        if self.connected and not self._providing.gate.is_set():
+            self._providing.gate.set()
+            self._provide_all()
+
+    def _provide_all(self) -> None:
+        if self._told_to is not None:  # else all keys are new, and so due
+            self._providing.renew()
+        self._told_to = len(self.table)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL)
+            self.store.expire(self._loop.time())

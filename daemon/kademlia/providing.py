@@ -1,0 +1,111 @@
+"""Tells the network what this node provides, as the schedule has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+from daemon.kademlia.message import Message, MessageType
+from daemon.kademlia.network import Network, NetworkError
+from daemon.kademlia.parameters import K
+from daemon.kademlia.provide import Schedule
+from daemon.kademlia.region import Region, allocate
+from daemon.kademlia.search import Search
+from daemon.libp2p.peer_info import PeerInfo
+
+WORKERS = 4
+"""Regions provided at once, and so the most batches that one peer is sent at once."""
+SENDING = 16
+"""Peers that are sent something at once."""
+BATCH = 256
+"""Messages sent in one go."""
+
+_FEW = 3  # keys up to which each is looked up for itself, which takes less than to explore a region
+
+
+class Providing:
+    """Provides what is due while the gate is open."""
+
+    def __init__(self, schedule: Schedule, search: Search, network: Network, random: Random) -> None:
+        self._schedule = schedule
+        self._search = search
+        self._network = network
+        self._random = random
+        self._sending = asyncio.Semaphore(SENDING)
+        self._changed = asyncio.Event()
+        self.gate = asyncio.Event()
+        """Set while the node knows the network well enough."""
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Provide keys from now on."""
+        self._schedule.add(keys)
+        self._changed.set()
+
+    def renew(self) -> None:
+        """Provide everything again soon."""
+        self._schedule.renew(asyncio.get_running_loop().time())
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(WORKERS):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self.gate.wait()
+            key = self._schedule.take(loop.time())
+            if key is not None:
+                await self._provide(key)
+                continue
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(self._schedule.wake_at()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _provide(self, key: bytes) -> None:
+        nearest = await self._search.closest(key)
+        region = Region(key, nearest, self._random)
+        keys = self._schedule.claim(region.prefix, region.length)
+        parts = [([key], nearest)]
+        if len(keys) < _FEW:
+            parts += [([other], await self._search.closest(other)) for other in keys]
+        else:
+            while (target := region.next_target()) is not None:
+                region.explored(target, await self._search.closest(target))
+            parts.append((keys, region.peers))
+        for some, peers in parts:
+            await self._send(some, peers)
+
+    async def _send(self, keys: list[bytes], peers: list[PeerInfo]) -> None:
+        own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
+        reached: Counter[bytes] = Counter()
+        by_id = {peer.id.raw: peer for peer in peers}
+
+        async def send(peer: PeerInfo, assigned: list[bytes]) -> None:
+            async with self._sending:
+                for start in range(0, len(assigned), BATCH):
+                    batch = assigned[start : start + BATCH]
+                    messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in batch]
+                    try:
+                        await self._network.send(peer, messages)
+                    except NetworkError:
+                        self._search.failed(peer)
+                        return
+                    reached.update(batch)
+
+        if own.addresses:
+            async with asyncio.TaskGroup() as tasks:
+                for raw, assigned in allocate(keys, peers).items():
+                    tasks.create_task(send(by_id[raw], assigned))
+        enough = max(1, len(peers[:K]) // 2)
+        missed = [key for key in keys if reached[key] < enough]
+        if missed:
+            self._schedule.failed(missed, asyncio.get_running_loop().time())
+            self._changed.set()

@@ -1,0 +1,107 @@
+"""Requests and lookups over a network. How they end keeps the routing table true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from daemon.kademlia.key import position
+from daemon.kademlia.lookup import Lookup
+from daemon.kademlia.lost import LostPeers
+from daemon.kademlia.message import Message, MessageType
+from daemon.kademlia.network import Network, NetworkError
+from daemon.kademlia.table import Table
+from daemon.libp2p.peer_info import PeerInfo
+
+
+class Search:
+    """Asks peers, as long as ``run`` does.
+
+    A lookup that ends early leaves requests behind. They are let finish, since their answers tell who lives
+    and since their streams can be used again; ``run`` is their owner.
+    """
+
+    def __init__(self, network: Network, table: Table, changed: Callable[[], None]) -> None:
+        """``changed`` is called when a peer has come into the table or left it."""
+        self.table = table
+        self.lost = LostPeers()
+        self._network = network
+        self._changed = changed
+        self._requests: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own the requests of lookups until cancelled."""
+        async with asyncio.TaskGroup() as requests:
+            self._requests = requests
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._requests = None
+
+    async def ask(self, peer: PeerInfo, request: Message) -> Message | None:
+        """Return a peer's answer; None when there is none."""
+        # What others say of a peer's addresses is not put above what has proven true.
+        peer = self.table.get(peer.id) or peer
+        try:
+            answer = await self._network.request(peer, request)
+        except NetworkError:
+            self.failed(peer)
+            return None
+        self.answered(peer)
+        return answer
+
+    def answered(self, peer: PeerInfo) -> None:
+        """Note that a peer has answered."""
+        before = len(self.table)
+        self.table.add(peer, asyncio.get_running_loop().time())
+        self.lost.answered(peer.id)
+        if len(self.table) != before:
+            self._changed()
+
+    def failed(self, peer: PeerInfo) -> None:
+        """Note that a peer has not answered."""
+        known = self.table.remove(peer.id)
+        if known is not None:
+            self.lost.add(known, asyncio.get_running_loop().time())
+            self._changed()
+
+    async def closest(self, key: bytes) -> list[PeerInfo]:
+        """Look for the K peers nearest to a key; return them, the nearest first."""
+        target = position(key)
+        lookup = Lookup(target, self.table.nearest(target), self.table.local)
+        await self.look_up(lookup, Message(MessageType.FIND_NODE, key))
+        return lookup.nearest()
+
+    async def look_up(
+        self, lookup: Lookup, request: Message, heard: Callable[[Message], None] | None = None
+    ) -> None:
+        """Run a lookup to its end, telling every answer to ``heard`` as it comes."""
+        finished = asyncio.Event()
+
+        def proceed() -> None:
+            if self._requests is None:
+                lookup.stop()
+            else:
+                for peer in lookup.to_ask():
+                    self._requests.create_task(ask(peer))
+            if lookup.done:
+                finished.set()
+
+        async def ask(peer: PeerInfo) -> None:
+            answer = None
+            try:
+                answer = await self.ask(peer, request)
+            finally:
+                if answer is None:
+                    lookup.failed(peer.id)
+                elif not lookup.done:
+                    lookup.answered(peer.id, answer.closer)
+                    if heard is not None:
+                        heard(answer)
+                proceed()
+
+        proceed()
+        try:
+            await finished.wait()
+        finally:
+            lookup.stop()
