@@ -201,7 +201,12 @@ class TestHostsFiles:
 
     @pytest.mark.parametrize(
         ("encoding", "data", "reason"),
-        [("b64", "???", "base64"), ("b64", "/w==", "UTF-8"), ("gzip", "x", "unknown encoding 'gzip'")],
+        [
+            ("b64", "???", "base64"),
+            ("b64", "\u00e4", "base64"),
+            ("b64", "/w==", "UTF-8"),
+            ("gzip", "x", "unknown encoding 'gzip'"),
+        ],
     )
     def test_undecodable_content_is_refused(self, encoding: str, data: str, reason: str) -> None:
         path = "/etc/containerd/certs.d/quay.io/hosts.toml"
@@ -441,6 +446,10 @@ class TestRealConfigs:
 
 
 class TestMalformed:
+    def test_a_name_that_is_no_text_is_nobodys(self) -> None:
+        units = [{"name": ["spegel.service"]}, {"name": None}]
+        assert apply(small_osc(units=units))["spec"]["units"][:2] == units
+
     @pytest.mark.parametrize(
         ("osc", "path"),
         [
@@ -450,6 +459,7 @@ class TestMalformed:
             (small_osc(files=[1]), r"spec.files\[0\]"),
             (small_osc(files=[{"path": 1}]), r"spec.files\[0\].path"),
             (small_osc(units=""), "spec.units"),
+            (small_osc(files=[{"path": ["/a"]}]), r"spec.files\[0\].path"),
             (small_osc(criConfig=[]), "spec.criConfig"),
             (small_osc(criConfig={"containerd": 1}), "spec.criConfig.containerd"),
             (with_containerd(registries=[None]), r"registries\[0\]"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +85,7 @@ def _decode(path: str, data: str, encoding: str) -> str:
     try:
         # As Go decodes it: line breaks within are no error.
         return base64.b64decode(data.replace("\r", "").replace("\n", ""), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MutationError(f"{path}: not a base64 encoded UTF-8 text: {error}") from error
 
 

@@ -46,8 +46,9 @@ def put_named(
         return [add(location, wanted)] if wanted else []
     positions: dict[Any, int] = {}
     for position, element in enumerate(existing):
-        if not element.get("hostName"):
-            positions.setdefault(element.get(key), position)
+        name = element.get(key)
+        if isinstance(name, str) and not element.get("hostName"):
+            positions.setdefault(name, position)
     operations = []
     for element in wanted:
         found = positions.get(element[key])
