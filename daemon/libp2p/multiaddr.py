@@ -104,6 +104,9 @@ _KNOWN = (IP4, TCP, IP6, IP6ZONE, DNS, DNS4, DNS6, DNSADDR, UDP, P2P, QUIC_V1)
 _BY_CODE = {protocol.code: protocol for protocol in _KNOWN}
 _BY_NAME = {protocol.name: protocol for protocol in _KNOWN} | {"ipfs": P2P}  # ipfs is what p2p once was
 
+_IP4_TCP_LENGTH = 1 + 4 + 1 + 2
+_IP6_TCP_LENGTH = 1 + 16 + 1 + 2
+
 _HOSTS = ((IP4,), (IP6,), (IP6ZONE, IP6), (DNS,), (DNS4,), (DNS6,))
 _TCP_SHAPES = frozenset((*host, TCP, *tail) for host in _HOSTS for tail in ((), (P2P,)))
 
@@ -115,13 +118,18 @@ class Multiaddr:
     raw: bytes
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.raw) <= MAX_LENGTH:
-            raise InvalidMultiaddrError(f"an address has 1 to {MAX_LENGTH} bytes, not {len(self.raw)}")
+        raw = self.raw
+        if len(raw) == _IP4_TCP_LENGTH and raw[0] == IP4.code and raw[5] == TCP.code:
+            return  # nearly all addresses are of these two shapes, and every value is valid in them
+        if len(raw) == _IP6_TCP_LENGTH and raw[0] == IP6.code and raw[17] == TCP.code:
+            return
+        if not 0 < len(raw) <= MAX_LENGTH:
+            raise InvalidMultiaddrError(f"an address has 1 to {MAX_LENGTH} bytes, not {len(raw)}")
         try:
             for protocol, value in self.components():
                 protocol.check(value)
         except (ValueError, VarintError) as error:
-            raise InvalidMultiaddrError(f"{self.raw[:64].hex()} is not an address: {error}") from error
+            raise InvalidMultiaddrError(f"{raw[:64].hex()} is not an address: {error}") from error
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -39,7 +39,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         ProtobufError: the message is malformed, or has groups, which are long deprecated.
     """
     position, end = 0, len(data)
-    while position < end:
+    while position < end:  # one-byte varints, nearly all there are, are read in place: a call takes as long
         key = data[position]
         if key < 0x80:
             position += 1
@@ -48,21 +48,23 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         number, wire_type = key >> 3, key & 7
         if number == 0:
             raise ProtobufError("a field has the number 0")
-        if wire_type == _BYTES:
-            length, position = _varint(data, position)
-            if length > end - position:
-                raise ProtobufError(f"field {number} is longer than its message")
-            yield number, data[position : position + length]
-            position += length
-        elif wire_type == _VARINT:
-            value, position = _varint(data, position)
-            yield number, value
+        if wire_type in (_VARINT, _BYTES):
+            if position < end and (value := data[position]) < 0x80:
+                position += 1
+            else:
+                value, position = _varint(data, position)
+            if wire_type == _VARINT:
+                yield number, value
+                continue
+            start, position = position, position + value
+            if position <= end:
+                yield number, data[start:position]
         elif wire_type in _FIXED:
             position += _FIXED[wire_type]
-            if position > end:
-                raise ProtobufError(f"field {number} is longer than its message")
         else:
             raise ProtobufError(f"field {number} has the wire type {wire_type}, which is not read here")
+        if position > end:
+            raise ProtobufError(f"field {number} is longer than its message")
 
 
 def varint_field(number: int, value: int) -> bytes:

@@ -42,6 +42,8 @@ def decode(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[int, 
     Raises:
         VarintError: it is longer than nine bytes, or longer than its number needs.
     """
+    if offset < len(data) and (byte := data[offset]) < 0x80:
+        return byte, offset + 1
     value = shift = 0
     for position in range(offset, min(offset + MAX_LENGTH, len(data))):
         byte = data[position]
