@@ -1,8 +1,8 @@
 """The host: one node's connections to all others, and the streams on them.
 
-    async with Host(identity, observer) as host:
-        host.handle("/echo/1.0.0", echo)
-        host.listen(sockets)
+    host = Host(identity, observer, listeners)
+    host.handle("/echo/1.0.0", echo)
+    async with host:
         stream = await host.open_stream(peer, "/echo/1.0.0")
 
 Everything that runs for the host runs in a task group of its own, which ends with the ``async with`` block.
@@ -67,6 +67,7 @@ class Host:
         self,
         identity: PrivateKey,
         observer: Observer,
+        listeners: Sequence[socket.socket] = (),
         *,
         agent: str = "",
         limits: Limits | None = None,
@@ -77,6 +78,7 @@ class Host:
         Args:
             identity: who it is.
             observer: is told who comes and goes.
+            listeners: listening TCP sockets, which are closed when the host is left.
             agent: name and version of the program, for others to read.
             limits: what others may take up.
             own_addresses: returns, for an IP version, the machine's addresses; they stand for listening on
@@ -104,13 +106,15 @@ class Host:
         self._backoff = Backoff()
         self._store = PeerStore()
         self._unread = 0
-        self._addresses: tuple[Multiaddr, ...] = ()
+        self._listeners = listeners
+        self._addresses = self._look_up_addresses()
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        self._reception.listen(self._listeners)
         self._spawn(self._tick_for_ever())
         return self
 
@@ -126,11 +130,6 @@ class Host:
         await self._group.__aexit__(kind, error, trace)
 
     # --- for whoever speaks protocols ----------------------------------------------------------------------
-
-    def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept connections from listening TCP sockets, which the host closes at its end."""
-        self._reception.listen(listeners)
-        self._addresses = self._look_up_addresses()
 
     def handle(self, protocol: str, handler: Handler) -> None:
         """Serve streams that peers open for a protocol."""
@@ -375,7 +374,7 @@ class Host:
 
     def _look_up_addresses(self) -> tuple[Multiaddr, ...]:
         found: dict[Multiaddr, None] = {}
-        for listener in self._reception.listeners:
+        for listener in self._listeners:
             host, port, *_ = listener.getsockname()
             ip = ip_address(host)
             if not ip.is_unspecified:

@@ -1,0 +1,132 @@
+"""The router of a cluster: a node of the DHT on a libp2p host, wire-compatible with upstream Spegel."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from daemon.bootstrap import Bootstrap, Source
+from daemon.kademlia.key import content_key
+from daemon.kademlia.node import Node
+from daemon.kademlia.parameters import PROTOCOL
+from daemon.libp2p.host import Host, Limits
+from daemon.libp2p.host.interfaces import announced_addresses
+from daemon.libp2p.identity import PeerId, PrivateKey
+from daemon.libp2p.peer_info import PeerInfo
+from daemon.routing.base import Peer
+from daemon.routing.dht_network import DhtNetwork
+from daemon.routing.lookups import Lookups
+
+if TYPE_CHECKING:
+    from prometheus_client import Histogram
+
+
+class Libp2pRouter:
+    """Implements `daemon.routing.base.Router`. Made on the event loop; takes part once ``run`` runs."""
+
+    def __init__(
+        self,
+        identity: PrivateKey,
+        listeners: Sequence[socket.socket],
+        source: Source,
+        registry_port: int,
+        resolve_duration: Histogram | None = None,
+        *,
+        agent: str = "spegel",
+        limits: Limits | None = None,
+        own_addresses: Callable[[int], Iterable[IPv4Address | IPv6Address]] = announced_addresses,
+    ) -> None:
+        """Prepare a node.
+
+        Args:
+            identity: who it is.
+            listeners: listening TCP sockets, all with the same port; closed when ``run`` ends.
+            source: where its first peers are found.
+            registry_port: of all nodes' registries; the DHT does not tell, so all have the same.
+            resolve_duration: takes the seconds until a lookup found its first peer, label ``router``.
+            agent: name and version of the program.
+            limits: what others may take up.
+            own_addresses: see `Host`.
+        """
+        self._host = Host(identity, self, listeners, agent=agent, limits=limits, own_addresses=own_addresses)
+        network = DhtNetwork(self._host)
+        self._node = Node(identity.peer_id, network)
+        network.serve(self._node.answer)
+        port = listeners[0].getsockname()[1]
+        self._bootstrap = Bootstrap(source, self._host, port, lambda: self._node.connected)
+        self._registry_port = registry_port
+        self._lookups = Lookups(self._find)
+        self._resolve_duration = resolve_duration
+
+    def info(self) -> PeerInfo:
+        """Return this node's ID and addresses."""
+        return PeerInfo(self._host.peer_id, self._host.addresses())
+
+    async def ready(self) -> bool:
+        """Tell whether other nodes have answered and still do."""
+        return self._node.connected
+
+    async def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+        """Yield up to ``count`` other nodes that provide what is under a key, as they are found."""
+        async for peer in self._lookups.look_up(key, count):
+            yield peer
+
+    async def advertise(self, keys: Iterable[str]) -> None:
+        """Provide what is under keys until it is withdrawn; others are told at once, and again in time."""
+        self._node.provide(map(content_key, keys))
+
+    async def withdraw(self, keys: Iterable[str]) -> None:
+        """Stop providing; what others were told expires."""
+        self._node.withdraw(map(content_key, keys))
+
+    async def peers(self) -> Sequence[Peer]:
+        """Return the nodes in the routing table."""
+        return [self._peer(info) for info in self._node.table]
+
+    def addresses(self) -> Sequence[str]:
+        """Return where this node listens, with its ID."""
+        return [str(address.with_peer_id(self._host.peer_id)) for address in self._host.addresses()]
+
+    async def run(self) -> None:
+        """Take part in the network until cancelled."""
+        async with self._host, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lookups.run())
+            tasks.create_task(self._node.run())
+            tasks.create_task(self._bootstrap.run())
+
+    def identified(self, peer: PeerInfo, protocols: Sequence[str]) -> None:
+        """Tell the DHT of a connected peer."""
+        if PROTOCOL in protocols:
+            self._node.found(peer)
+        else:
+            self._node.gone(peer.id)
+
+    def gone(self, peer: PeerId) -> None:
+        """Nothing to do: a peer without connection is not lost until it does not answer."""
+
+    async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        first = True
+
+        def take(info: PeerInfo) -> None:
+            nonlocal first
+            peer = self._peer(info)
+            if not peer.addresses:
+                return
+            if first and self._resolve_duration is not None:
+                self._resolve_duration.labels("libp2p").observe(loop.time() - started)
+            first = False
+            found(peer)
+
+        await self._node.find_providers(content_key(key), count, take)
+
+    def _peer(self, info: PeerInfo) -> Peer:
+        """Return how a peer's registry is reached; first of all, at the other end of its connection."""
+        remote = self._host.remote_ip(info.id)
+        addresses = dict.fromkeys([remote, *(address.ip for address in info.addresses)])
+        usable = (ip for ip in addresses if ip is not None and not (ip.is_unspecified or ip.is_multicast))
+        return Peer(str(info.id), tuple(usable), self._registry_port)

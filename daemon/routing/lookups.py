@@ -1,0 +1,103 @@
+"""Lookups that share what they find.
+
+While one caller looks for a key, others that want the same key listen in; none of them owns the query, so
+nobody's leaving ends it for the others. What was found stays good for a few seconds. That nothing was found
+does not: the next moment somebody may have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from daemon.routing.base import Peer
+
+FRESH = 5.0
+"""Seconds for which as many peers as are wanted are not looked for again; half of it when they are fewer."""
+
+_MAX_KEPT = 1024
+_MAX_RUNNING = 64
+
+Find = Callable[[str, int, Callable[[Peer], None]], Awaitable[None]]
+"""Looks for up to so many peers that have a key and calls back with each; returns when no more are found."""
+
+
+class _Query:
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.found: dict[str, Peer] = {}
+        self.ended_at: float | None = None
+        self.changed = asyncio.Event()
+        """Set, and replaced, when there is news."""
+
+    def tell(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def serves(self, count: int, now: float) -> bool:
+        """Tell whether whoever wants so many peers need not look again."""
+        if self.ended_at is None:
+            return self.count >= count
+        age = now - self.ended_at
+        if len(self.found) >= count:
+            return age < FRESH
+        return bool(self.found) and self.count >= count and age < FRESH / 2
+
+
+class Lookups:
+    """Looks for peers, as long as ``run`` runs."""
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._queries: OrderedDict[str, _Query] = OrderedDict()
+        self._running = asyncio.Semaphore(_MAX_RUNNING)
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own all queries until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
+
+    async def look_up(self, key: str, count: int) -> AsyncIterator[Peer]:
+        """Yield up to ``count`` peers that have a key, as they are found."""
+        query = self._query(key, count)
+        yielded = 0
+        while query is not None and yielded < count:
+            found = list(query.found.values())[yielded:count]
+            for peer in found:
+                yielded += 1
+                yield peer
+            if not found:
+                if query.ended_at is not None:
+                    return
+                await query.changed.wait()
+
+    def _query(self, key: str, count: int) -> _Query | None:
+        query = self._queries.get(key)
+        if query is not None and query.serves(count, asyncio.get_running_loop().time()):
+            return query
+        if self._tasks is None:
+            return None
+        query = self._queries[key] = _Query(count)
+        self._queries.move_to_end(key)
+        while len(self._queries) > _MAX_KEPT:
+            self._queries.popitem(last=False)
+        self._tasks.create_task(self._answer(key, query))
+        return query
+
+    async def _answer(self, key: str, query: _Query) -> None:
+        def found(peer: Peer) -> None:
+            query.found[peer.id] = peer
+            query.tell()
+
+        try:
+            async with self._running:
+                await self._find(key, query.count, found)
+        finally:
+            query.ended_at = asyncio.get_running_loop().time()
+            query.tell()
