@@ -211,18 +211,15 @@ class Node:
             self.asked.append(asked)
             answering = asyncio.ensure_future(self.script(asked, writer))
             leaving = asyncio.ensure_future(reader.read(1))
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
+            try:
+                await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not answering.done():
+                    raise ConnectionResetError("the other side is gone")
+                goes_on = answering.result() and not leaving.done()
+            finally:
                 answering.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await answering
-                raise ConnectionResetError("the other side is gone")
-            # A byte that was read here would be missing from the next request.
-            leaving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                assert not await leaving
-                goes_on = False
-            goes_on = await answering and goes_on
+                leaving.cancel()
+                await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 class KnownPeers:

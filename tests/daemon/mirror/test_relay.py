@@ -478,6 +478,16 @@ class TestManyAtOnce:
             assert not isinstance(last.body, bytes)
             await last.body.aclose()
 
+    @virtual_time
+    async def test_what_was_not_found_does_not_count(self) -> None:
+        async with scene(status(404)) as stage:
+            for _ in range(130):
+                with pytest.raises(OciError):
+                    await stage.mirror.fetch(blob(DATA))
+            stage.nodes[0].script = Honest(DATA)
+            _, taken = await pull(stage.mirror, blob(DATA))
+            assert taken.data == DATA
+
     async def test_every_step_leaves_others_their_turn(self) -> None:
         """Also when neither side ever makes it wait."""
 
