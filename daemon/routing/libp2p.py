@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from daemon.bootstrap import Bootstrap, Source
+from daemon.bootstrap.id_server import IdServer
 from daemon.kademlia.key import content_key
 from daemon.kademlia.node import Node
 from daemon.kademlia.parameters import PROTOCOL
@@ -35,6 +36,7 @@ class Libp2pRouter:
         registry_port: int,
         resolve_duration: Histogram | None = None,
         *,
+        id_address: str = "",
         agent: str = "spegel",
         limits: Limits | None = None,
         own_addresses: Callable[[int], Iterable[IPv4Address | IPv6Address]] = announced_addresses,
@@ -47,9 +49,13 @@ class Libp2pRouter:
             source: where its first peers are found.
             registry_port: of all nodes' registries; the DHT does not tell, so all have the same.
             resolve_duration: takes the seconds until a lookup found its first peer, label ``router``.
+            id_address: where to serve this node's ID and addresses over HTTP; empty: nowhere.
             agent: name and version of the program.
             limits: what others may take up.
             own_addresses: see `Host`.
+
+        Raises:
+            ListenError: ``id_address`` cannot be listened on.
         """
         self._host = Host(identity, self, listeners, agent=agent, limits=limits, own_addresses=own_addresses)
         network = DhtNetwork(self._host)
@@ -60,6 +66,7 @@ class Libp2pRouter:
         self._registry_port = registry_port
         self._lookups = Lookups(self._find)
         self._resolve_duration = resolve_duration
+        self._id_server = IdServer(id_address, self.info) if id_address else None
 
     def info(self) -> PeerInfo:
         """Return this node's ID and addresses."""
@@ -96,6 +103,8 @@ class Libp2pRouter:
             tasks.create_task(self._lookups.run())
             tasks.create_task(self._node.run())
             tasks.create_task(self._bootstrap.run())
+            if self._id_server is not None:
+                tasks.create_task(self._id_server.run())
 
     def identified(self, peer: PeerInfo, protocols: Sequence[str]) -> None:
         """Tell the DHT of a connected peer."""
