@@ -103,8 +103,11 @@ class Lookup:
     def failed(self, peer: PeerId) -> None:
         """Note that a peer that was to be asked has not answered."""
         candidate = self._settle(peer, _State.FAILED)
-        if candidate is not None:
-            del self._ranked[bisect_left(self._ranked, candidate)]
+        if candidate is None:
+            return
+        at = bisect_left(self._ranked, candidate)
+        if at < len(self._ranked) and self._ranked[at] is candidate:
+            del self._ranked[at]
 
     def stop(self) -> None:
         """End the lookup: what was sought is found, or nobody waits for it."""
@@ -122,10 +125,11 @@ class Lookup:
                 continue
             candidate = _Candidate(peer, position(raw) ^ self._target, hops)
             if len(self._ranked) >= MAX_CANDIDATES:
-                last = self._ranked[-1]
-                if last < candidate or last.state is not _State.HEARD:
+                if self._ranked[-1] < candidate:
                     continue
-                self._heard.discard(self._ranked.pop().peer.id.raw)
+                dropped = self._ranked.pop()
+                if dropped.state is _State.HEARD:  # who has been asked is remembered
+                    self._heard.discard(dropped.peer.id.raw)
             self._heard.add(raw)
             insort(self._ranked, candidate)
 

@@ -36,8 +36,9 @@ class Schedule:
         self._start = now
         self._first = local >> BITS - _SLICE_BITS
         self._slices: list[dict[bytes, int]] = [{} for _ in range(_SLICES)]  # in the order of their turns
-        self._turns = [(self._next_turn(turn, now), turn) for turn in range(_SLICES)]  # heap
-        self._retries: list[tuple[float, tuple[bytes, ...]]] = []  # heap
+        self._turns = [(self._next_turn(turn, now), turn) for turn in range(_SLICES)]
+        heapq.heapify(self._turns)
+        self._retries: list[tuple[float, tuple[bytes, ...]]] = []  # a heap, too
         self._new: dict[bytes, int] = {}
         self._due: dict[bytes, int] = {}
 
