@@ -10,8 +10,10 @@ from http import HTTPStatus
 
 import pytest
 
+from daemon.http.connection import Connection, Service
+from daemon.http.limits import Limits
 from daemon.http.message import Request, Response
-from tests.daemon.http.wire import Client, Gate, WatchfulGate, echo, event, ok, routes, serving
+from tests.daemon.http.wire import Client, Gate, Notes, WatchfulGate, echo, event, ok, routes, serving
 
 BIG = bytes(range(256)) * 40_000
 
@@ -327,6 +329,25 @@ async def test_a_client_that_leaves_before_the_body_starts_releases_it_too() -> 
         await event(asked)
         client.reset()
         await event(gate.released)
+    assert gate.releases == 1
+
+
+async def test_a_cut_before_the_first_step_releases_the_body() -> None:
+    gate = Gate(b"x")
+    ended: list[Connection] = []
+
+    def handler(request: Request) -> Response:
+        asyncio.get_running_loop().call_soon(connection.abort)
+        return ok(gate)
+
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    connection = Connection(theirs, "127.0.0.1", Service(handler, Notes(), Limits()), ended.append)
+    with ours:
+        ours.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await event(gate.released)
+        while not ended:
+            await asyncio.sleep(0)
     assert gate.releases == 1
 
 
