@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,13 +117,18 @@ def make_router(settings: Settings, metrics: Metrics) -> Router:
 class Daemon:
     """All parts together. Made on the event loop; does nothing before ``listen``."""
 
-    def __init__(self, settings: Settings, inputs: Inputs) -> None:
-        """Make the parts and connect them."""
+    def __init__(
+        self,
+        settings: Settings,
+        inputs: Inputs,
+        router: Callable[[Settings, Metrics], Router] = make_router,
+    ) -> None:
+        """Make the parts and connect them; ``router`` makes the one of them that tests replace."""
         self._settings = settings
         self._notifier = Notifier(os.environ)
         metrics = Metrics(version())
         self._store = make_store(settings)
-        self._router = make_router(settings, metrics)
+        self._router = router(settings, metrics)
         credentials = inputs.credentials
         self._mirror = Mirror(
             self._router,

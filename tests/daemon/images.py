@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import random
 import tarfile
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from daemon.oci.digest import Digest
 from daemon.oci.manifest import OCI_CONFIG
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+THIS_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,18 @@ class TestImage:
         return buffer.getvalue()
 
 
-def make_image(seed: int, *, layers: int = 2, size: int = 4000) -> TestImage:
-    """Make an image of one platform below an index; the same seed makes the same image."""
+def make_image(
+    seed: int, *, layers: int = 2, size: int = 4000, large: int = 0, pullable: bool = False
+) -> TestImage:
+    """Make an image of one platform below an index; the same seed makes the same image.
+
+    Args:
+        seed: of what is in the layers.
+        layers: how many.
+        size: of each, in bytes.
+        large: the size of one layer more, if not 0.
+        pullable: for this machine, and with nothing in the index that nobody has.
+    """
     blobs: dict[Digest, bytes] = {}
 
     def add(data: bytes) -> Digest:
@@ -65,10 +77,11 @@ def make_image(seed: int, *, layers: int = 2, size: int = 4000) -> TestImage:
         return {"mediaType": media_type, "digest": digest, "size": len(blobs[digest])}
 
     generator = random.Random(seed)
-    layer_digests = tuple(add(_layer(generator.randbytes(size))) for _ in range(layers))
-    platform = {"architecture": "amd64", "os": "linux"}
+    sizes = [size] * layers + [large] * (large > 0)
+    layer_digests = tuple(add(_layer(generator.randbytes(size))) for size in sizes)
+    system = {"architecture": THIS_ARCHITECTURE if pullable else "amd64", "os": "linux"}
     rootfs = {"type": "layers", "diff_ids": layer_digests}
-    config = add(encode({**platform, "rootfs": rootfs}))
+    config = add(encode({**system, "config": {}, "rootfs": rootfs}))
     manifest = add(
         encode(
             {
@@ -81,7 +94,9 @@ def make_image(seed: int, *, layers: int = 2, size: int = 4000) -> TestImage:
     # The second manifest is another platform's, which the store does not have: that is how images are pulled.
     absent = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + f"{seed:064x}", "size": 2}
     absent["platform"] = {"architecture": "s390x", "os": "linux"}
-    entries = [{**descriptor(manifest, OCI_MANIFEST), "platform": platform}, absent]
+    entries = [{**descriptor(manifest, OCI_MANIFEST), "platform": system}]
+    if not pullable:
+        entries.append(absent)
     index = add(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
     return TestImage(index, manifest, config, layer_digests, blobs)
 
