@@ -30,8 +30,8 @@ from daemon.registry.credentials import DIRECTORY, Credentials, load_credentials
 from daemon.registry.facts import Facts
 from daemon.registry.handler import Registry
 from daemon.registry.observer import RequestObserver
-from daemon.routing.base import Peer, Router
-from daemon.routing.memory import Hub, MemoryRouter
+from daemon.routing import composition
+from daemon.routing.base import Router
 from daemon.store.base import Store
 from daemon.store.containerd import ContainerdStore
 from daemon.store.layout import LayoutStore
@@ -109,9 +109,16 @@ def make_store(settings: Settings) -> Store:
 
 
 def make_router(settings: Settings, metrics: Metrics) -> Router:
-    """Make the router. The one in memory is alone; the bootstrap flags are for one that is not."""
-    me = Peer(socket.gethostname(), (), port_of(settings.registry_addr))
-    return MemoryRouter(Hub(), me, metrics.resolve_duration)
+    """Make the router that the flags describe; it listens from now on.
+
+    Raises:
+        StartError: a file or a value cannot be used.
+        ListenError: an address cannot be listened on.
+    """
+    try:
+        return composition.make_router(settings, metrics)
+    except composition.RouterError as error:
+        raise StartError(str(error)) from error
 
 
 class Daemon:

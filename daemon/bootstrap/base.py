@@ -33,6 +33,13 @@ class BootstrapError(Exception):
     """No peer was found; the message says why."""
 
 
+class AloneError(BootstrapError):
+    """There is nobody to begin with but this node itself, as it is when the first node starts."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no peer but this node itself")
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Somebody who may be a peer."""
@@ -111,38 +118,41 @@ class Bootstrap:
                 candidates = await self._source.find()
                 others = [one for one in map(self._completed, candidates) if not self._is_self(one)]
                 if not others:
-                    raise BootstrapError("there is no peer but this node itself")
+                    raise AloneError
                 outcomes = await asyncio.gather(*map(self._connect, others))
         except TimeoutError:
             raise BootstrapError(f"that takes longer than {_PATIENCE:g} s") from None
-        if None not in outcomes:
-            raise BootstrapError("; ".join(filter(None, outcomes)))
+        if None in outcomes:
+            return
+        failures = [str(outcome) for outcome in outcomes if not isinstance(outcome, SelfDialError)]
+        raise BootstrapError("; ".join(failures)) if failures else AloneError
 
     async def _reach_connectivity(self) -> None:
         loop = asyncio.get_running_loop()
-        started, pause = loop.time(), _FIRST_PAUSE
+        started, pause, said = loop.time(), _FIRST_PAUSE, ""
         while not self._connected():
             try:
                 await self.attempt()
             except BootstrapError as error:
-                logger.warning("no peers yet: %s", error)
+                if str(error) != said:
+                    said = str(error)
+                    level = logging.INFO if isinstance(error, AloneError) else logging.WARNING
+                    logger.log(level, "no peers yet: %s", said)
             if not self._connected():
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         if loop.time() > started:
             logger.info("connected", extra={"seconds": round(loop.time() - started, 3)})
 
-    async def _connect(self, candidate: Candidate) -> str | None:
+    async def _connect(self, candidate: Candidate) -> DialError | None:
         """Return why a candidate was not reached, or None when it was."""
         try:
             if candidate.id is None:
                 await self._host.connect_to_unknown(candidate.addresses)
             else:
                 await self._host.connect(PeerInfo(candidate.id, candidate.addresses))
-        except SelfDialError:
-            return "there is no peer but this node itself"
         except DialError as error:
-            return str(error)
+            return error
         return None
 
     def _completed(self, candidate: Candidate) -> Candidate:

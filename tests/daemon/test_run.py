@@ -238,6 +238,7 @@ def test_a_part_that_fails_ends_the_process(
     addresses = (f"127.0.0.1:{free_port()}" for _ in range(2))
     settings = Settings(
         bootstrap_kind="static",
+        router_addr="127.0.0.1:0",
         oci_layout=str(tmp_path / "layout"),
         registry_addr=next(addresses),
         metrics_addr=next(addresses),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,15 @@ class Program:
 @contextlib.contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[Program]:
     """Start the program; end it if the test has not."""
+    with running_command(_command(arguments), **environment) as program:
+        yield program
+
+
+@contextlib.contextmanager
+def running_command(command: Sequence[str], **environment: str) -> Iterator[Program]:
+    """Start a program that logs as ours does; end it if the test has not."""
     started = time.monotonic()
-    process = subprocess.Popen(
-        _command(arguments), env=_environment(environment), stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env=_environment(environment), stderr=subprocess.PIPE, text=True)
     program = Program(process, started)
     reader = threading.Thread(target=program.read)
     reader.start()
@@ -108,4 +113,4 @@ def _command(arguments: tuple[str, ...]) -> list[str]:
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return {**kept, "PYTHONPATH": str(ROOT), **more}
+    return {**kept, "PYTHONPATH": str(ROOT), "ROUTER_ADDR": "127.0.0.1:0", **more}
