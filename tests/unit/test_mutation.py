@@ -136,6 +136,25 @@ class TestRegistries:
         registries = apply(with_containerd(registries=[{"upstream": "quay.io", "hosts": hosts}]))
         assert registries["spec"]["criConfig"]["containerd"]["registries"][0]["hosts"] == [LOCAL, *hosts]
 
+    def test_a_changed_port_takes_the_former_local_host_along(self) -> None:
+        hosts = [{"url": "http://localhost:5000/"}, {"url": "https://a"}, {"url": "http://localhost:6000"}]
+        file = hosts_toml("/etc/containerd/certs.d/quay.io/hosts.toml", '[host."https://a"]\n')
+        before = with_containerd(registries=[{"upstream": "quay.io", "hosts": hosts}])
+        before["spec"]["files"] = [file]
+        moved = context(ports=Ports(7000, 7001, 7002))
+        at_once, later = apply(before, moved), apply(apply(before), moved)
+        assert later["spec"]["criConfig"]["containerd"]["registries"] == [
+            {
+                "upstream": "quay.io",
+                "hosts": [LOCAL | {"url": "http://localhost:7000"}, *hosts[1:]],
+            },
+            {"upstream": "_default", "hosts": [LOCAL | {"url": "http://localhost:7000"}]},
+        ]
+        # What no earlier mutation wrote is somebody else's, whatever its port.
+        assert hosts[0] in at_once["spec"]["criConfig"]["containerd"]["registries"][0]["hosts"]
+        assert later["spec"]["files"] == at_once["spec"]["files"]
+        assert later["spec"]["units"] == at_once["spec"]["units"]
+
     def test_without_resolve_tags_the_local_host_only_pulls(self) -> None:
         osc = apply(with_containerd(), context(resolve_tags=False, ports=Ports(15500, 15501, 19090)))
         assert osc["spec"]["criConfig"]["containerd"]["registries"][0]["hosts"] == [
@@ -332,6 +351,13 @@ class TestFilesAndUnits:
         content = unit_of(osc, "spegel.service")["content"]
         assert "--http-bootstrap-url" in content
         assert "cert-dir" not in content
+
+    def test_certificate_files_go_when_the_secret_no_longer_has_them_all(self) -> None:
+        before = small_osc(
+            files=[{"path": "/etc/spegel/bootstrap/tls.key", "hostName": "node-1"}, {"path": "/a"}]
+        )
+        without = context(secret=None)
+        assert apply(apply(before), without) == apply(before, without)
 
     def test_without_a_url_the_bootstrap_flags_are_left_out(self) -> None:
         assert "bootstrap" not in unit_of(apply(small_osc(), context(url=None)), "spegel.service")["content"]

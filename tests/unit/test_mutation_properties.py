@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.mutation_samples import LOCAL, apply, context
-from webhook.mutation import MutationError, mutate
+from webhook.mutation import MutationError, NodeContext, Ports, mutate
 
 DISCARD = "discard_unpacked_layers"
 JSON = st.recursive(
@@ -148,6 +148,21 @@ def other_hosts(hosts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
 @settings(max_examples=300, deadline=None)
 def test_the_second_run_finds_nothing_to_do(osc: dict[str, Any]) -> None:
     assert mutate(apply(osc), context()).patch == []
+
+
+CONTEXTS = st.builds(
+    context,
+    ports=st.builds(Ports, st.sampled_from([5000, 6000]), st.just(5001), st.just(9090)),
+    resolve_tags=st.booleans(),
+    secret=st.sampled_from(["registry-spegel-bootstrap", None]),
+)
+
+
+@given(OSCS, CONTEXTS, CONTEXTS)
+@settings(max_examples=300, deadline=None)
+def test_after_a_change_of_the_context_too(osc: dict[str, Any], one: NodeContext, other: NodeContext) -> None:
+    changed = apply(apply(osc, one), other)
+    assert mutate(changed, other).patch == []
 
 
 @given(OSCS)

@@ -7,9 +7,11 @@ that fields this project does not know survive untouched. Applied once, a second
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from webhook.mutation import hosts_files, reading, registries
+from webhook.mutation.files import CERTIFICATE_PATHS
 from webhook.mutation.files import files as node_files
 from webhook.mutation.model import (
     Bootstrap,
@@ -20,9 +22,11 @@ from webhook.mutation.model import (
     Operation,
     Ports,
     Program,
+    local_url,
 )
 from webhook.mutation.patch import put_named
 from webhook.mutation.plugins import keep_unpacked_layers
+from webhook.mutation.units import registry_port
 from webhook.mutation.units import units as node_units
 
 __all__ = [
@@ -64,10 +68,10 @@ def mutate(osc: Mapping[str, Any], context: NodeContext) -> Mutation:
     if runtime != "containerd":
         return Mutation([], [f"spec.criConfig.name is {runtime}: only containerd can use the image cache"])
 
-    host = context.local_host
     files = reading.mappings(spec, "files", "spec")
     units = reading.mappings(spec, "units", "spec")
     containerd = reading.mapping(cri or {}, "containerd", "spec.criConfig")
+    host = _local_host(context, units or [])
 
     result = hosts_files.prepend_local_host(files or [], host)
     wanted_files = node_files(context)
@@ -82,9 +86,15 @@ def mutate(osc: Mapping[str, Any], context: NodeContext) -> Mutation:
         result.patch.extend(
             _containerd(containerd, host, has_default_file=hosts_files.has_default(files or []))
         )
-    result.patch.extend(put_named(("spec", "files"), files, wanted_files, "path"))
+    result.patch.extend(put_named(("spec", "files"), files, wanted_files, "path", owned=CERTIFICATE_PATHS))
     result.patch.extend(put_named(("spec", "units"), units, node_units(context, wanted_files), "name"))
     return result
+
+
+def _local_host(context: NodeContext, units: list[Mapping[str, Any]]) -> LocalHost:
+    """Return the local host; the daemon's unit of an earlier mutation tells where it was then."""
+    port = registry_port(units)
+    return replace(context.local_host, former_url=None if port is None else local_url(port))
 
 
 def _containerd(containerd: Mapping[str, Any], host: LocalHost, *, has_default_file: bool) -> list[Operation]:

@@ -15,6 +15,7 @@ METRICS_FILE_PATH = "/var/lib/node-exporter/textfile-collector/spegel.prom"
 CERTIFICATE_DIRECTORY = "/etc/spegel/bootstrap"
 CERTIFICATE_KEYS = ("ca.crt", "tls.crt", "tls.key")
 """The keys of the Secret, and the names of the files that the daemon expects in the directory."""
+CERTIFICATE_PATHS = tuple(f"{CERTIFICATE_DIRECTORY}/{key}" for key in CERTIFICATE_KEYS)
 
 _EXECUTABLE = 0o755
 _ROOT_ONLY = 0o600
@@ -35,10 +36,8 @@ def files(context: NodeContext) -> list[dict[str, Any]]:
     secret = context.bootstrap.certificate_secret
     if secret is not None:
         result += [
-            _file(
-                f"{CERTIFICATE_DIRECTORY}/{key}", _ROOT_ONLY, {"secretRef": {"name": secret, "dataKey": key}}
-            )
-            for key in CERTIFICATE_KEYS
+            _file(path, _ROOT_ONLY, {"secretRef": {"name": secret, "dataKey": key}})
+            for path, key in zip(CERTIFICATE_PATHS, CERTIFICATE_KEYS, strict=True)
         ]
     return result
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from webhook.mutation.model import LocalHost
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def is_local(url: str, host: LocalHost) -> bool:
+    """Tell whether a URL is that of the local host, or was before its port changed."""
+    return same_host(url, host.url) or (host.former_url is not None and same_host(url, host.former_url))
 
 
 def same_host(one: str, other: str) -> bool:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from webhook.mutation.host_url import same_host
+from webhook.mutation.host_url import is_local
 from webhook.mutation.model import LocalHost
 from webhook.mutation.toml_spans import Expression, expressions, inline_entries
 
@@ -92,7 +92,7 @@ class _Document:
 
     def copies(self, host: LocalHost) -> set[str]:
         """Return the names under which the local host stands in the document."""
-        return {name for name in self.hosts if same_host(name, host.url)}
+        return {name for name in self.hosts if is_local(name, host)}
 
 
 def _read(text: str) -> _Document:

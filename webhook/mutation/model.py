@@ -21,6 +21,13 @@ class LocalHost:
     """Without a trailing slash: ``http://localhost:5000``."""
     capabilities: tuple[str, ...]
     """Of ``pull`` and ``resolve``, in that order."""
+    former_url: str | None = None
+    """Where the OperatingSystemConfig still has it, when the port has changed since the last mutation."""
+
+
+def local_url(registry_port: int) -> str:
+    """Return the URL of the node's own registry."""
+    return f"http://localhost:{registry_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class NodeContext:
     def local_host(self) -> LocalHost:
         """The host that comes first for every registry."""
         capabilities = ("pull", "resolve") if self.resolve_tags else ("pull",)
-        return LocalHost(f"http://localhost:{self.ports.registry}", capabilities)
+        return LocalHost(local_url(self.ports.registry), capabilities)
 
 
 @dataclass(frozen=True, slots=True)

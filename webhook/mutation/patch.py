@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from webhook.mutation.model import Operation
@@ -31,7 +32,12 @@ def remove(location: Location) -> Operation:
 
 
 def put_named(
-    location: Location, existing: list[Any] | None, wanted: list[dict[str, Any]], key: str
+    location: Location,
+    existing: list[Any] | None,
+    wanted: list[dict[str, Any]],
+    key: str,
+    *,
+    owned: Collection[str] = (),
 ) -> list[Operation]:
     """Bring named elements into a list: in place where one of the name exists, else at the end.
 
@@ -41,19 +47,23 @@ def put_named(
         wanted: the elements, each named by its member ``key``.
         key: the member that names an element. An element with a ``hostName`` is for one node only
             and is never the one meant.
+        owned: names whose elements are removed where they are not wanted.
     """
     if existing is None:
         return [add(location, wanted)] if wanted else []
-    positions: dict[Any, int] = {}
+    positions: dict[str, list[int]] = {}
     for position, element in enumerate(existing):
         name = element.get(key)
         if isinstance(name, str) and not element.get("hostName"):
-            positions.setdefault(name, position)
-    operations = []
+            positions.setdefault(name, []).append(position)
+    additions, replacements = [], []
     for element in wanted:
-        found = positions.get(element[key])
+        found = positions.pop(element[key], None)
         if found is None:
-            operations.append(add((*location, "-"), element))
-        elif existing[found] != element:
-            operations.append(replace((*location, found), element))
-    return operations
+            additions.append(add((*location, "-"), element))
+        elif existing[found[0]] != element:
+            replacements.append(replace((*location, found[0]), element))
+    unwanted = sorted(position for name in owned for position in positions.get(name, ()))
+    # From the end, so that the positions still to be used stay right.
+    removals = [remove((*location, position)) for position in reversed(unwanted)]
+    return [*replacements, *removals, *additions]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webhook.mutation import reading
-from webhook.mutation.host_url import same_host
+from webhook.mutation.host_url import is_local
 from webhook.mutation.model import LocalHost, Operation
 from webhook.mutation.patch import Location, add, remove, replace
 
@@ -38,7 +38,7 @@ def prepend_local_host(entries: list[Mapping[str, Any]], host: LocalHost) -> lis
         copies = [
             position
             for position, other in enumerate(hosts)
-            if same_host(reading.text(other, "url", f"{path}.hosts[{position}]") or "", host.url)
+            if is_local(reading.text(other, "url", f"{path}.hosts[{position}]") or "", host)
         ]
         is_first = copies[:1] == [0]
         # From the end, so that the positions still to be used stay right.

@@ -7,14 +7,24 @@ reconciliation: hence Type=simple, which is started once the program is executed
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from webhook.mutation.files import CERTIFICATE_DIRECTORY, METRICS_FILE_PATH, METRICS_SCRIPT_PATH, PROGRAM_PATH
+from webhook.mutation.files import (
+    CERTIFICATE_DIRECTORY,
+    CERTIFICATE_PATHS,
+    METRICS_FILE_PATH,
+    METRICS_SCRIPT_PATH,
+    PROGRAM_PATH,
+)
 from webhook.mutation.model import MutationError, NodeContext
 
 STATE_DIRECTORY = "spegel"
 """Below /var/lib; keeps the node's libp2p identity over restarts."""
 
+_DAEMON = "spegel.service"
+_REGISTRY_ADDRESS = "--registry-addr=:"
+_REGISTRY_PORT = re.compile(rf"{_REGISTRY_ADDRESS}([0-9]{{1,5}})(?![0-9])")
 _PLAIN_ARGUMENT = re.compile(r"[!#-&(-\[\]-~]+")  # printable ASCII without quotes, backslash and space
 
 
@@ -28,14 +38,20 @@ def units(context: NodeContext, files: list[dict[str, Any]]) -> list[dict[str, A
     """
     script = METRICS_SCRIPT_PATH
     program_files = [
-        path
-        for path in (file["path"] for file in files)
-        if path == PROGRAM_PATH or path.startswith(f"{CERTIFICATE_DIRECTORY}/")
+        path for path in (file["path"] for file in files) if path == PROGRAM_PATH or path in CERTIFICATE_PATHS
     ]
     return [
-        _unit("spegel.service", _spegel_service(context), program_files),
+        _unit(_DAEMON, _spegel_service(context), program_files),
         _unit("spegel-metrics.service", _metrics_service(), [script]),
     ]
+
+
+def registry_port(existing: list[Mapping[str, Any]]) -> int | None:
+    """Return the port that the daemon's unit has for its registry; None where there is no such unit."""
+    for unit in existing:
+        if unit.get("name") == _DAEMON and (port := _REGISTRY_PORT.search(str(unit.get("content")))):
+            return int(port[1])
+    return None
 
 
 def _unit(name: str, content: str, file_paths: list[str]) -> dict[str, Any]:
@@ -73,7 +89,7 @@ def _watchdog(seconds: int) -> str:
 def _flags(context: NodeContext) -> list[str]:
     """Return the flags; upstream Spegel and the project's own daemon share them."""
     flags = [
-        f"--registry-addr=:{context.ports.registry}",
+        f"{_REGISTRY_ADDRESS}{context.ports.registry}",
         f"--router-addr=:{context.ports.router}",
         f"--metrics-addr=:{context.ports.metrics}",
         f"--data-dir=/var/lib/{STATE_DIRECTORY}",
