@@ -20,6 +20,7 @@ from daemon.libp2p.errors import RemoteProtocolError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
+_MAX_NUMBER = 2**29 - 1
 _MAX_VARINT = 10
 _MASK = 2**64 - 1
 
@@ -46,8 +47,8 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         else:
             key, position = _varint(data, position)
         number, wire_type = key >> 3, key & 7
-        if number == 0:
-            raise ProtobufError("a field has the number 0")
+        if not 0 < number <= _MAX_NUMBER:
+            raise ProtobufError(f"{number} is no number of a field")
         if wire_type in (_VARINT, _BYTES):
             if position < end and (value := data[position]) < 0x80:
                 position += 1
