@@ -49,6 +49,7 @@ def test_a_signed_record_and_addresses_not_understood_are_passed_over() -> None:
         + FULL.encode()
     )
     assert Identify.decode(message) == FULL
+    assert Identify.decode(protobuf.bytes_field(4, b"\xff")) == Identify()
 
 
 def test_what_goes_beyond_the_limits_is_left_out() -> None:

@@ -108,6 +108,7 @@ class TestResponder:
             varint.encode(MAX_MESSAGE + 1),
             b"\xff" * 9,
             b"\x13\x80" + HEADER,
+            HEADER + b"\x03abc",
             b"GET / HTTP/1.1\r\nHost: node\r\n\r\n" * 10,
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r" * 40,  # TLS
         ],
