@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import api
+from serving.settings import SettingsError, add_flags, load
 from webhook import documents
 from webhook.admission import mutating, validating
 from webhook.admission.review import Kind, one_line
@@ -32,7 +33,7 @@ from webhook.mutation import (
     mutate,
 )
 from webhook.patched import patched
-from webhook.settings import ProgramSettings, ServerSettings, SettingsError, add_flags, load
+from webhook.settings import ProgramSettings, ServerSettings
 from webhook.validation import validate
 
 _EXAMPLES = """\
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(flags: Mapping[str, Any]) -> int:
     settings = load(ServerSettings, flags)
     # The other commands are quicker without these.
-    from webhook.server.certificate import CertificateError  # noqa: PLC0415
+    from serving.certificate import CertificateError  # noqa: PLC0415
     from webhook.server.serve import serve  # noqa: PLC0415
 
     try:

@@ -1,29 +1,23 @@
-"""The settings: environment variables ``WEBHOOK_<NAME>`` and, for a person, flags ``--<name>``.
-
-What is said here about a setting (name, default, meaning, range) is all there is: the flags, their help
-and the table in docs/configuration.md are made of it.
-"""
+"""The settings of the webhook, see serving.settings."""
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import Field, IPvAnyAddress, ValidationError, model_validator
+from pydantic import Field, IPvAnyAddress, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
+from serving import settings
 from webhook.mutation.model import Program
 
 DISTRIBUTION = "gardener-extension-registry-spegel"
 REPOSITORY = "europe-docker.pkg.dev/gardener-project/public/gardener/extensions/registry-spegel/spegel"
 """Where the releases of our own daemon are."""
 WATCHDOG_SECONDS = 30
-PREFIX = "WEBHOOK_"
 _VERSION = version(DISTRIBUTION)
 
 # distribution/reference: [domain[:port]/]path[:tag][@digest], and nothing that systemd or a shell minds.
@@ -34,16 +28,10 @@ _IMAGE = (
 _PATH = r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$"
 
 
-class SettingsError(Exception):
-    """Settings that cannot be used; the message says of each how it is spelled and what is wrong."""
-
-
 class ProgramSettings(BaseSettings):
     """What the nodes are to run."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, validate_default=True
-    )
+    model_config = settings.configuration("WEBHOOK_")
 
     daemon_image: str = Field(
         f"{REPOSITORY}:v{_VERSION}",
@@ -134,54 +122,10 @@ class ServerSettings(ProgramSettings):
         return self
 
 
-Settings = TypeVar("Settings", bound=ProgramSettings)
-
-
-def add_flags(parser: argparse.ArgumentParser, settings: type[ProgramSettings]) -> None:
-    """Give a command a flag for each setting."""
-    group = parser.add_argument_group(
-        "settings", f"Each may also be given as an environment variable: --some-name as {PREFIX}SOME_NAME."
-    )
-    for name, field in settings.model_fields.items():
-        default = "" if field.default is None else f" [{field.default}]"
-        help_text = f"{field.description}{default}".replace("%", "%%")
-        metavar = name.rpartition("_")[2].upper()
-        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=help_text)
-
-
-def load(settings: type[Settings], flags: Mapping[str, object]) -> Settings:
-    """Read the settings; flags that are not None win over the environment.
-
-    Raises:
-        SettingsError: naming all that is wrong.
-    """
-    given: dict[str, Any] = {
-        name: flags[name] for name in settings.model_fields if flags.get(name) is not None
-    }
-    try:
-        return settings(**given)
-    except ValidationError as error:
-        raise SettingsError("; ".join(_describe(detail) for detail in error.errors())) from None
-
-
 def markdown_table() -> str:
     """Return the table of all settings for docs/configuration.md."""
-    lines = ["| flag | environment variable | default | meaning |", "|---|---|---|---|"]
-    for name, field in ServerSettings.model_fields.items():
-        # The version of the day would make every release touch the document.
-        default = "" if field.default is None else f"`{field.default}`".replace(_VERSION, "<version>")
-        flag, variable = f"--{name.replace('_', '-')}", f"{PREFIX}{name.upper()}"
-        lines.append(f"| `{flag}` | `{variable}` | {default} | {field.description} |")
-    return "\n".join(lines) + "\n"
-
-
-def _describe(error: Mapping[str, object]) -> str:
-    location = error["loc"]
-    if not isinstance(location, tuple) or not location:
-        return str(error["msg"])
-    name = str(location[0])
-    spelled = f"--{name.replace('_', '-')} ({PREFIX}{name.upper()})"
-    return f"{spelled}: {error['msg']}, not {error['input']!r}"
+    # The version of the day would make every release touch the document.
+    return settings.markdown_table(ServerSettings).replace(f":v{_VERSION}`", ":v<version>`")
 
 
 def _repository(image: str) -> str:

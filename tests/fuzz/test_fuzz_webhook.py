@@ -22,6 +22,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from serving.settings import load
 from tests.fuzz.mutators import as_json, spoil_bytes, spoil_environ, spoil_structure
 from tests.unit.admission_samples import (
     SAMPLES,
@@ -35,7 +36,7 @@ from tests.unit.admission_samples import (
     shoot_request,
 )
 from webhook.server.app import create_app
-from webhook.settings import ServerSettings, load
+from webhook.settings import ServerSettings
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "3000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

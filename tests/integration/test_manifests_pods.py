@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serving.settings import load
 from tests.integration.charts import (
     APPLICATION,
     MANIFESTS,
@@ -24,7 +25,7 @@ from tests.integration.charts import (
 )
 from webhook.context.landscape import Landscape
 from webhook.server.app import create_app
-from webhook.settings import PREFIX, ProgramSettings, ServerSettings, load
+from webhook.settings import ProgramSettings, ServerSettings
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Object], None
     """Set the environment as a chart's container would have it."""
 
     def enter(chart: str, settings: Object) -> None:
-        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        for name in [name for name in os.environ if name.startswith("WEBHOOK_")]:
             monkeypatch.delenv(name)
         for variable in container(chart, with_value("settings", settings))["env"]:
             monkeypatch.setenv(variable["name"], variable["value"])
@@ -160,7 +161,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Object], None
 
 @pytest.mark.parametrize("chart", SERVERS)
 def test_every_variable_is_a_setting(chart: str) -> None:
-    known = {PREFIX + name.upper() for name in ServerSettings.model_fields}
+    known = {"WEBHOOK_" + name.upper() for name in ServerSettings.model_fields}
     values = with_value("settings", SAMPLE[chart])
     variables = {variable["name"] for variable in container(chart, values)["env"]}
     assert len(variables) > len(SAMPLE[chart])

@@ -13,6 +13,7 @@ import jsonpatch
 import pytest
 import yaml
 
+from serving.settings import load
 from tests.unit.admission_samples import SAMPLES, URL, osc, sample
 from webhook.cli import main
 from webhook.mutation import (
@@ -21,7 +22,7 @@ from webhook.mutation import (
     Ports,
     mutate,
 )
-from webhook.settings import ProgramSettings, ServerSettings, load
+from webhook.settings import ProgramSettings, ServerSettings
 
 OSC = str(SAMPLES / "osc-with-cache-and-mirror.yaml")
 HEAD = "apiVersion: spegel.extensions.gardener.cloud/v1alpha1\nkind: SpegelConfig\n"

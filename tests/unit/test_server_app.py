@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from serving.settings import load
 from tests.unit.admission_samples import (
     SAMPLES,
     UID,
@@ -26,7 +27,7 @@ from tests.unit.admission_samples import (
 )
 from webhook.context.landscape import LandscapeError
 from webhook.server.app import create_app
-from webhook.settings import ServerSettings, load
+from webhook.settings import ServerSettings
 
 MUTATE, VALIDATE = "/webhooks/registry-spegel", "/webhooks/validate-shoot"
 

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from webhook.settings import (
-    REPOSITORY,
-    ProgramSettings,
-    ServerSettings,
-    SettingsError,
-    add_flags,
-    load,
-    markdown_table,
-)
+from serving.settings import SettingsError, add_flags, load
+from webhook.settings import REPOSITORY, ProgramSettings, ServerSettings, markdown_table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -17,6 +17,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wrappers import Response
 
+from serving import figures
 from webhook.admission import mutating, review, validating
 from webhook.admission.review import Decision, Request, ReviewError
 from webhook.context.cache import Cache
@@ -82,8 +83,8 @@ def create_app(settings: ServerSettings, landscape: Landscape, check_ready: Call
         return _text("ok")
 
     @app.get("/metrics")
-    def figures() -> Response:
-        body, content_type = metrics.exposition(request.headers.get("Accept", ""))
+    def exposition() -> Response:
+        body, content_type = figures.exposition(request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 
     app.register_error_handler(HTTPException, _one_line)

@@ -1,16 +1,8 @@
-"""Figures for Prometheus, summed over the processes of the server.
-
-The client library decides at import whether figures are shared (PROMETHEUS_MULTIPROC_DIR), so this
-module is imported after the variable is set.
-"""
+"""Figures for Prometheus; imported as serving.figures says."""
 
 from __future__ import annotations
 
-import os
-
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
 
 _PREFIX = "registry_spegel_webhook_"
 
@@ -40,13 +32,3 @@ CERTIFICATE_EXPIRY = Gauge(
     "When the serving certificate that was loaded last ends.",
     multiprocess_mode="livemostrecent",  # of a process that has just begun it would still be 0
 )
-
-
-def exposition(accept: str) -> tuple[bytes, str]:
-    """Return the figures and their content type, in the format that an Accept header prefers."""
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type

@@ -8,23 +8,27 @@ same goes for the end of a connection: what a refused client still sends is read
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn import http
-from gunicorn.sock import ssl_wrap_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webhook.server.arrival import Arrival
+from serving.arrival import Arrival
+
+if TYPE_CHECKING:
+    from serving.server import Listener
 
 LINGER_SECONDS = 2.0
 """How long a connection is read away before it is closed, and a silent one outlives the order to stop."""
 _READ_BYTES = 1 << 16  # more than a TLS record, so that none is left half-read where no poller sees it
 _UNREAD_BODY_SECONDS = 0.05
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Connection(TConn):
@@ -34,17 +38,18 @@ class Connection(TConn):
     parser: Any
 
     def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
-        super().__init__(worker.cfg, client, address, server)
+        super().__init__(worker.cfg, client, address, server.getsockname())
         self._worker = worker
+        self._listener = worker.listener(server)
         self.descriptor = -1
         self.deadline = 0.0
         self.arrival: Arrival
 
     def expect(self) -> bool:
         """Prepare for a request; True when it came along with the one before."""
-        settings = self._worker.app.settings
-        self.deadline = time.monotonic() + settings.client_timeout_seconds
-        self.arrival = Arrival(settings.max_body_bytes)
+        options = self._worker.app.options
+        self.deadline = time.monotonic() + options.client_timeout_seconds
+        self.arrival = Arrival(options.max_body_bytes)
         early = self.parser.unreader.take_buffered() if self.parser else b""
         return bool(early) and self.arrival.feed(early)
 
@@ -82,8 +87,10 @@ class Connection(TConn):
     def _start(self) -> None:
         """Do without waiting what the base does in a thread."""
         self.initialized = True
-        if self.cfg.is_ssl:
-            self.sock = ssl_wrap_socket(self.sock, self.cfg)
+        if self._listener.tls is not None:
+            self.sock = self._listener.tls().wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False
+            )
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
 
 
@@ -92,18 +99,31 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._arriving: set[Connection] = set()
+        self._arriving: dict[Connection, None] = {}  # the one that has been quiet for longest comes first
         self._lingering: set[Connection] = set()
         self._stopping = False
 
+    def listener(self, bound: Any) -> Listener:
+        """Say which of the listeners a bound socket is."""
+        listener: Listener = self.app.options.listeners[self.sockets.index(bound)]
+        return listener
+
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection."""
+        """Take a new connection, in place of one that is quiet when there are too many."""
+        if self.nr_conns >= self.worker_connections - 1:
+            self._drop_quietest()
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self.log.warning("a client has to wait: %s", error)
+            self._drop_quietest()
+            return
         self.nr_conns += 1
-        self.enqueue_req(Connection(self, client, address, listener.getsockname()))
+        self.enqueue_req(Connection(self, client, address, listener))
 
     def enqueue_req(self, conn: Connection) -> None:
         """Collect the next request of a connection before a thread gets it."""
@@ -112,11 +132,11 @@ class Worker(ThreadWorker):
             return
         conn.sock.settimeout(0)
         self._watch(conn, self._collect)
-        self._arriving.add(conn)
+        self._arriving[conn] = None
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answer a request; neither reading a rest of it nor writing the answer takes forever."""
-        conn.sock.settimeout(self.app.settings.client_timeout_seconds)
+        conn.sock.settimeout(self.app.options.client_timeout_seconds)
         return super().handle_request(req, conn)
 
     def linger(self, conn: Connection) -> None:
@@ -157,7 +177,7 @@ class Worker(ThreadWorker):
             self._drop(conn)
             return
         if complete:
-            self._arriving.discard(conn)
+            del self._arriving[conn]
             self._unwatch(conn)
             self._dispatch(conn)
 
@@ -165,8 +185,15 @@ class Worker(ThreadWorker):
         conn.hand_over()
         super().enqueue_req(conn)
 
+    def _drop_quietest(self) -> None:
+        if conn := next(iter(self._arriving), None):
+            self._drop(conn)
+        elif self.keepalived_conns:
+            self.keepalived_conns[0].timeout = 0.0
+            self.murder_keepalived()
+
     def _drop(self, conn: Connection) -> None:
-        self._arriving.discard(conn)
+        del self._arriving[conn]
         self._unwatch(conn)
         self.nr_conns -= 1
         conn.close()

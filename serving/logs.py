@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import logging.config
 
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
-
 
 def configure(level: str) -> None:
     """Let every logger of this process write JSON lines from this level on."""
@@ -28,16 +25,6 @@ def configure(level: str) -> None:
             "root": {"handlers": ["stderr"], "level": level.upper()},
         }
     )
-    # Both would say at each failed read what the admission's own line says.
+    # Both would say at each failed read what our own line says.
     for name in ("urllib3", "kubernetes"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-class GunicornLogger(Logger):
-    """Leaves the handlers alone, so that gunicorn's own lines are as those of everyone else."""
-
-    def setup(self, cfg: Config) -> None:
-        """Take the place of the base's, which makes handlers of its own."""
-        self.cfg = cfg
-        self._access_log_enabled = False  # an admission's own line says more
-        self.error_log.propagate = True

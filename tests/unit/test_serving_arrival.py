@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.server.arrival import Arrival
+from serving.arrival import Arrival
 
 HEAD = b"POST /webhooks/registry-spegel HTTP/1.1\r\nHost: webhook\r\n"
 LIMIT = 1 << 16

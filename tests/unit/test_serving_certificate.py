@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.certificate import Certificate, CertificateError
 from tests.certificates import Authority
-from webhook.server.certificate import Certificate, CertificateError
 
 
 class Files:
@@ -25,7 +25,9 @@ class Files:
         self.key.write_bytes(pair[1])
 
     def load(self) -> Certificate:
-        return Certificate(self.certificate, self.key, self.ends.append)
+        certificate = Certificate(self.certificate, self.key)
+        certificate.tell(self.ends.append)
+        return certificate
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_mounted_secret_is_swapped_by_its_symbolic_link(tmp_path: Path, files:
         (tmp_path / name / "tls.crt").write_bytes(pair[0])
         (tmp_path / name / "tls.key").write_bytes(pair[1])
     link.symlink_to("one")
-    certificate = Certificate(link / "tls.crt", link / "tls.key", files.ends.append)
+    certificate = Certificate(link / "tls.crt", link / "tls.key")
     before = certificate.context()
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(link)
