@@ -43,6 +43,12 @@ VALUES = {
     "image": {"repository": "registry.example.com/webhook", "tag": "0.1.0"},
     "tls": {"secretName": "serving-certificate", "caBundle": CA},
 }
+# What only one chart takes, and has to have.
+OWN_VALUES: dict[str, dict[str, Any]] = {
+    SEED: {"settings": {"daemonImage": "registry.example.com/spegel:0.1.0"}},
+    RUNTIME: {},
+    APPLICATION: {},
+}
 
 HELM = """
 import json, sys, helm_python
@@ -74,7 +80,7 @@ def _helm() -> subprocess.Popen[str]:
 
 
 @cache
-def _run_helm(chart: str, values: str) -> Object:
+def _ask_helm(chart: str, values: str) -> Object:
     request = {
         "chart": str(MANIFESTS / "charts" / chart),
         "namespace": NAMESPACES[chart],
@@ -87,8 +93,13 @@ def _run_helm(chart: str, values: str) -> Object:
     return cast("Object", json.loads(helm.stdout.readline()))
 
 
+def _run_helm(chart: str, values: Object) -> Object:
+    own = {name: {**value, **values.get(name, {})} for name, value in OWN_VALUES[chart].items()}
+    return _ask_helm(chart, json.dumps(values | own))
+
+
 def render(chart: str, values: Object = VALUES) -> list[Object]:
-    answer = _run_helm(chart, json.dumps(values))
+    answer = _run_helm(chart, values)
     assert "error" not in answer, answer["error"]
     return [
         document
@@ -100,11 +111,12 @@ def render(chart: str, values: Object = VALUES) -> list[Object]:
 
 
 def lint(chart: str, values: Object = VALUES) -> list[str]:
-    return [finding["error"] for finding in _run_helm(chart, json.dumps(values))["findings"]]
+    return [finding["error"] for finding in _run_helm(chart, values)["findings"]]
 
 
-def refusal(chart: str, values: Object) -> str:
-    return cast(str, _run_helm(chart, json.dumps(values))["error"])
+def refusal(chart: str, values: Object, *, with_own_values: bool = True) -> str:
+    answer = _run_helm(chart, values) if with_own_values else _ask_helm(chart, json.dumps(values))
+    return cast(str, answer["error"])
 
 
 def one(chart: str, kind: str, values: Object = VALUES) -> Object:

@@ -125,6 +125,12 @@ def test_a_missing_value_is_named(chart: str, path: str) -> None:
     assert f"{path} is required: " in refusal(chart, with_value(path, ""))
 
 
+def test_what_the_nodes_run_is_said_by_the_operator_and_not_by_default() -> None:
+    message = refusal(SEED, VALUES, with_own_values=False)
+    assert "settings.daemonImage is required: the image that holds the program for the nodes" in message
+    assert "/settings/daemonImage" in refusal(SEED, with_value("settings.daemonImage", ""))
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -307,6 +313,7 @@ def test_the_charts_take_the_values_of_the_extension() -> None:
     admission["tls"]["caBundle"] = CA
     assert render(RUNTIME, admission)
     assert render(APPLICATION, admission)
+    assert deployment["extension"]["values"]["settings"]["daemonImage"]
     assert render(SEED, deployment["extension"]["values"] | {"tls": VALUES["tls"]})
 
 
