@@ -238,3 +238,11 @@ def test_a_denial_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) ->
     assert (line["outcome"], line["reason"]) == ("failed", str(error))
     assert line["name"] == "evil {}"
     assert caplog.records[-1].levelname == "ERROR"
+
+
+def test_an_odd_request_is_logged_with_the_uid_that_its_answer_has(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    post(client(), MUTATE, review(request(operation=None)))
+    (line,) = log_lines(caplog)
+    assert (line["outcome"], line["uid"]) == ("malformed", UID)
+    assert "request.operation must be a string" in line["reason"]

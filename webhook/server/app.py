@@ -115,7 +115,7 @@ def _admission(webhook: str, decide: Callable[[Request], Decision]) -> Response:
             raise InternalServerError(_UNEXPECTED) from error
         uid = asked.uid
     body = review.response(uid, decision)
-    _record(webhook, asked, decision, started)
+    _record(webhook, asked, decision, started, uid=uid)
     return Response(body, content_type="application/json")
 
 
@@ -138,18 +138,21 @@ def _body() -> bytes:
     return body
 
 
-def _record(webhook: str, asked: Request | None, decision: Decision, started: float) -> None:
+def _record(
+    webhook: str, asked: Request | None, decision: Decision, started: float, *, uid: str | None = None
+) -> None:
     duration = time.perf_counter() - started
     metrics.ADMISSIONS.labels(webhook, decision.outcome).inc()
     metrics.DURATION.labels(webhook).observe(duration)
     if decision.patch:
         metrics.PATCH_BYTES.observe(len(decision.patch))
     line: dict[str, object] = {"message": "admission", "webhook": webhook, "outcome": decision.outcome}
+    if uid is not None:
+        line["uid"] = review.one_line(uid, 64)
     if asked is not None:
         line |= {
             "namespace": review.one_line(asked.namespace, 63),
             "name": review.one_line(asked.name, 253),
-            "uid": review.one_line(asked.uid, 64),
             "operation": review.one_line(asked.operation, 16),
         }
     line["duration"] = round(duration, 6)
