@@ -34,14 +34,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
 
 
-def write_section(name: str, text: str) -> None:
-    """Replace what stands between the markers of a section in docs/benchmarks.md.
+def write_section(name: str, text: str, path: Path = DOCUMENT) -> None:
+    """Replace what stands between the markers of a section in a document.
 
     Raises:
         ValueError: the document has no such markers.
     """
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    document, count = pattern.subn(lambda found: f"{found[1]}{text}\n{found[2]}", DOCUMENT.read_text())
+    document, count = pattern.subn(lambda found: f"{found[1]}{text}\n{found[2]}", path.read_text())
     if count != 1:
-        raise ValueError(f"{DOCUMENT} has no section {name}")
-    DOCUMENT.write_text(document)
+        raise ValueError(f"{path} has no section {name}")
+    path.write_text(document)

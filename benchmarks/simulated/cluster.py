@@ -106,11 +106,11 @@ class Cluster:
                 for index in self.random.sample(range(first, last), min(K, last - first)):
                     table.add(ports[index].info, now)
 
-    def nearest(self, key: bytes, count: int = K) -> set[bytes]:
-        """Return the IDs of the nodes that are nearest to a key."""
+    def nearest(self, key: bytes, without: Port | None = None) -> set[bytes]:
+        """Return the IDs of the K nodes that are nearest to a key."""
         target = position(key)
-        ids = (port.info.id.raw for port in self.ports)
-        return set(heapq.nsmallest(count, ids, key=lambda raw: position(raw) ^ target))
+        ids = (port.info.id.raw for port in self.ports if port is not without)
+        return set(heapq.nsmallest(K, ids, key=lambda raw: position(raw) ^ target))
 
 
 def node_of(port: Port) -> Node:

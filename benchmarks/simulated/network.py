@@ -126,8 +126,7 @@ class Port:
         if other.info.id.raw not in self.connected:
             self.connected.add(other.info.id.raw)
             other.connected.add(self.info.id.raw)
-            for _ in range(2 * DIAL_ROUND_TRIPS):
-                await asyncio.sleep(self.switchboard.delay())
+            await asyncio.sleep(sum(self.switchboard.delay() for _ in range(2 * DIAL_ROUND_TRIPS)))
             for one, another in ((self, other), (other, self)):
                 if one.listens and one.node is not None:
                     one.node.found(another.info)

@@ -51,7 +51,7 @@ class ProviderStore:
         self._records: dict[bytes, bytes] = {}  # what is provided moves to the end
         self._providers: dict[bytes, _Provider] = {}
         self._by_number: dict[int, _Provider] = {}
-        self._free = list(range(MAX_PROVIDERS - 1, -1, -1))
+        self._free: list[int] = []  # numbers given back
 
     def __len__(self) -> int:
         """The number of records, with those that have expired and are not swept out yet."""
@@ -133,13 +133,12 @@ class ProviderStore:
         return packed[at:]
 
     def _new_provider(self, peer: PeerInfo) -> _Provider | None:
-        if not self._free:
-            silent = (provider for provider in self._providers.values() if not provider.records)
-            forgotten = next(silent, None)
-            if forgotten is None:
+        if len(self._providers) >= MAX_PROVIDERS:
+            silent = next((one for one in self._providers.values() if not one.records), None)
+            if silent is None:
                 return None
-            self._forget(forgotten)
-        provider = _Provider(self._free.pop(), peer)
+            self._forget(silent)
+        provider = _Provider(self._free.pop() if self._free else len(self._by_number), peer)
         self._providers[peer.id.raw] = self._by_number[provider.number] = provider
         return provider
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from random import Random
 
 from daemon.kademlia.key import BITS, key_under
@@ -101,7 +101,7 @@ class Upkeep:
             await self._search.closest(key_under(beside, depth + 1, self._random))
 
 
-async def _for_each(peers: Iterable[PeerInfo], do: Callable[[PeerInfo], Awaitable[object]]) -> None:
+async def _for_each(peers: Collection[PeerInfo], do: Callable[[PeerInfo], Awaitable[object]]) -> None:
     """Do something with all peers, with a few of them at once."""
     remaining = iter(peers)
 
@@ -110,5 +110,5 @@ async def _for_each(peers: Iterable[PeerInfo], do: Callable[[PeerInfo], Awaitabl
             await do(peer)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(_AT_ONCE):
+        for _ in range(min(_AT_ONCE, len(peers))):
             tasks.create_task(work())

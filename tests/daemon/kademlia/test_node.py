@@ -140,10 +140,10 @@ async def test_what_nobody_provides_is_asked_of_each_peer_once():
 
 @virtual
 async def test_what_is_provided_stays_found():
-    async with Cluster(1) as cluster:
+    async with Cluster(1, Conditions(codec=False)) as cluster:
         ports = await grown(cluster, 30)
         node_of(ports[0]).provide(KEYS)
-        for _ in range(16):
+        for _ in range(8):
             await asyncio.sleep(10 * 60)
             assert all(len(holders(ports, key)) >= K for key in KEYS)
 
