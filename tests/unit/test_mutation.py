@@ -186,6 +186,13 @@ class TestHostsFiles:
         assert [file["hostName"] for file in copies] == ["node-1", "node-2"]
         assert all("http://localhost:5000" in text_of(file) for file in copies)
 
+    def test_a_default_mirror_for_named_nodes_only_is_warned_of(self) -> None:
+        osc = with_containerd()
+        osc["spec"]["files"] = [hosts_toml(DEFAULT_PATH, "", hostName=name) for name in ("node-1", "node-2")]
+        (warning,) = mutate(osc, context()).warnings
+        assert warning == f"{DEFAULT_PATH}: only for node-1, node-2: no other node gets a default mirror"
+        assert "registries" not in apply(osc)["spec"]["criConfig"]["containerd"]
+
     @pytest.mark.parametrize(
         ("path", "is_hosts_file"),
         [

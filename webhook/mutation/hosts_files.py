@@ -41,19 +41,34 @@ def prepend_local_host(files: list[Mapping[str, Any]], host: LocalHost) -> Mutat
             location = ("spec", "files", index, "content", "inline", "data")
             # "add" sets the member whether or not it is there: an empty file may leave it out.
             mutation.patch.append(add(location, _encode(after, encoding)))
+    defaults = _defaults(files)
+    if defaults and all(file.get("hostName") for file in defaults):
+        # gardener-resource-manager refuses a path that is for all nodes and for named ones, and an entry of
+        # criConfig would be written over the file.
+        names = ", ".join(str(file["hostName"]) for file in defaults)
+        mutation.warnings.append(
+            f"{defaults[0]['path']}: only for {names}: no other node gets a default mirror"
+        )
     return mutation
 
 
 def has_default(files: list[Mapping[str, Any]]) -> bool:
     """Tell whether a file configures the default mirror."""
-    paths = (file.get("path") for file in files)
-    return any(isinstance(path, str) and _registry(path) == DEFAULT_UPSTREAM for path in paths)
+    return bool(_defaults(files))
 
 
 def default_file(host: LocalHost) -> dict[str, Any]:
     """Build the default mirror's file: the local host alone."""
     path = f"{_DIRECTORY}/{DEFAULT_UPSTREAM}/hosts.toml"
     return {"path": path, "permissions": 0o644, "content": inline(hosts_toml.prepend("", host))}
+
+
+def _defaults(files: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        file
+        for file in files
+        if isinstance(path := file.get("path"), str) and _registry(path) == DEFAULT_UPSTREAM
+    ]
 
 
 def _registry(path: str) -> str | None:
