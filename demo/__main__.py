@@ -21,11 +21,11 @@ from typing import Any, NoReturn
 
 import jsonpatch
 
+import documents
 from demo import server
 from demo.admission import AdmissionError, Answer, ApiServerClient
 from demo.apiserver import ApiServer
 from demo.certificates import Certificates, make
-from webhook import documents
 from webhook.context.landscape import CERTIFICATE_KEYS, EXTENSION, SECRET
 from webhook.diff import render
 

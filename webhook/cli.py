@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import api
+import documents
+from documents import DocumentError
 from serving.settings import SettingsError, add_flags, load
-from webhook import documents
 from webhook.admission import mutating, validating
 from webhook.admission.review import Kind, one_line
 from webhook.context.landscape import CERTIFICATE_KEYS, SECRET, LandscapeError
 from webhook.context.resolve import url_problem
 from webhook.diff import render
-from webhook.documents import DocumentError
 from webhook.mutation import (
     Bootstrap,
     Mutation,

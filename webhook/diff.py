@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from webhook.documents import dump
+from documents import dump
 
 _CONTEXT_LINES = 3
 _LINE_LENGTH = 200

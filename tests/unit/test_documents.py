@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.documents import DocumentError, dump, parse, read
+from documents import DocumentError, dump, parse, read
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 

@@ -14,13 +14,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PRODUCT = {"api", "webhook", "controller", "bootstrapper", "daemon", "serving"}
+PRODUCT = {"api", "webhook", "controller", "bootstrapper", "daemon", "documents", "serving"}
 MAY_IMPORT = {
     "api": set(),
-    "webhook": {"api", "serving"},
-    "controller": {"api", "serving"},
+    "webhook": {"api", "documents", "serving"},
+    "controller": {"api", "documents", "serving"},
     "bootstrapper": {"serving"},
     "daemon": set(),
+    "documents": set(),
     "serving": set(),
     "demo": PRODUCT,
     "benchmarks": PRODUCT | {"demo"},
@@ -38,8 +39,8 @@ PURE = (
 PURE_EXCEPT = {"api/__main__.py"}
 IMPURE_MODULES = {
     # frameworks and clients
-    "aiohttp", "concurrent", "cryptography", "flask", "gunicorn", "httpx", "kubernetes", "prometheus_client",
-    "pydantic_settings", "requests", "serving", "urllib3", "werkzeug",
+    "aiohttp", "concurrent", "cryptography", "documents", "flask", "gunicorn", "httpx", "kubernetes",
+    "prometheus_client", "pydantic_settings", "requests", "serving", "urllib3", "werkzeug",
     # files, processes, the network
     "asyncio", "ctypes", "fileinput", "ftplib", "glob", "http", "io", "mmap", "multiprocessing", "os",
     "pathlib", "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl", "subprocess",
