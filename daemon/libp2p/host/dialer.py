@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 from daemon.libp2p.host.connection import Connection
-from daemon.libp2p.host.errors import DialError
+from daemon.libp2p.host.errors import DialError, SelfDialError
 from daemon.libp2p.host.negotiation import Negotiation, NegotiationError
 from daemon.libp2p.host.upgrade import Upgrade
 from daemon.libp2p.host.wire import prepare
@@ -57,7 +58,7 @@ class Dialer:
         left = deque(_in_order(addresses)[:_MAX_ADDRESSES])
         if not left:
             raise DialError("there is no TCP address to dial")
-        errors: list[str] = []
+        errors: list[DialError] = []
         attempts: set[asyncio.Task[Connection]] = set()
         try:
             async with asyncio.timeout(self._seconds):
@@ -74,21 +75,24 @@ class Dialer:
                             return attempt.result()
                         if not isinstance(error, DialError):
                             raise error
-                        errors.append(str(error))
+                        errors.append(error)
         except TimeoutError:
-            errors.append(f"no answer within {self._seconds:g} s")
+            errors.append(DialError(f"no answer within {self._seconds:g} s"))
         finally:
             for attempt in attempts:
                 attempt.cancel()
             await asyncio.gather(*attempts, return_exceptions=True)
-        raise DialError("; ".join(errors))
+        for error in errors:
+            if isinstance(error, SelfDialError):
+                raise error
+        raise DialError("; ".join(map(str, errors)))
 
     async def _attempt(self, address: Multiaddr, expected: PeerId | None) -> Connection:
         try:
             sock = await _connect(address)
             return await self._negotiate(sock, expected)
         except (OSError, NegotiationError, PeerMismatchError) as error:
-            reason = error.strerror or error if isinstance(error, OSError) else error
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             raise DialError(f"{address}: {reason}") from error
 
     async def _negotiate(self, sock: socket.socket, expected: PeerId | None) -> Connection:

@@ -127,7 +127,7 @@ class Host:
             connection.close()
         for task in self._tasks:
             task.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(None, None, None)  # what the block raised goes on as it is
 
     # --- for whoever speaks protocols ----------------------------------------------------------------------
 
