@@ -263,10 +263,8 @@ class Session:
             events.append(StreamReset(stream_id))
             stream = None
         if is_data:
-            if stream is not None:
-                if length > stream.receive_window:
-                    raise RemoteProtocolError(f"more data on stream {stream_id} than its window allows")
-                stream.receive_window -= length
+            if stream is not None and length > stream.receive_window:
+                raise RemoteProtocolError(f"more data on stream {stream_id} than its window allows")
             self._body_left = length
             self._body_stream = stream
             self._body_ends_stream = bool(flags & FIN)
@@ -285,6 +283,7 @@ class Session:
         stream = self._body_stream
         if stream is None or stream.stream_id not in self._streams:
             return
+        stream.receive_window -= len(data)
         if data and not (stream.ended or stream.ignored):
             stream.unread += len(data)
             self._unread += len(data)

@@ -271,6 +271,12 @@ class TestFlowControl:
         session.consumed(1, WINDOW // 2)
         assert sent(session) == frame(UPDATE, 0, 1, WINDOW // 2)
 
+    def test_what_of_a_frame_is_still_under_way_opens_no_window(self) -> None:
+        session = server_with_stream()
+        session.receive(data(1, bytes(WINDOW))[: 12 + WINDOW // 2])
+        session.consumed(1, WINDOW // 2)
+        assert sent(session) == frame(UPDATE, ACK, 1, WINDOW // 2)
+
     def test_a_stream_that_has_ended_needs_no_window(self) -> None:
         session = server_with_stream()
         session.receive(data(1, bytes(WINDOW), FIN))
