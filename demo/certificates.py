@@ -1,4 +1,4 @@
-"""A certificate authority for one run, and the certificate of a server on loopback."""
+"""A certificate authority for one run, and certificates of servers on loopback; the tests use it too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-LIFETIME = datetime.timedelta(days=1)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,41 +23,37 @@ class Certificates:
     key: Path
 
 
+class Authority:
+    """Signs certificates for 127.0.0.1 and localhost."""
+
+    def __init__(self) -> None:
+        """Make a key and a certificate of its own."""
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("registry-spegel demo CA")
+        self._certificate = _sign(self._name, self._name, self._key, self._key, days=10, ca=True)
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate of the authority."""
+        return self._certificate.public_bytes(Encoding.PEM)
+
+    def issue(self, *, days: int = 1) -> tuple[bytes, bytes]:
+        """Return a certificate and its key, both PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _sign(_name("localhost"), self._name, key, self._key, days=days, ca=False)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM), private
+
+
 def make(directory: Path) -> Certificates:
-    """Make an authority, and a certificate for 127.0.0.1 and localhost, as files in a directory."""
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = _name("registry-spegel demo CA")
-    authority = (
-        _builder(authority_name, authority_name, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
-    certificate = (
-        _builder(_name("localhost"), authority_name, key.public_key())
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
+    """Make an authority, and a certificate that it has signed, as files in a directory."""
+    authority = Authority()
+    certificate, key = authority.issue()
     files = Certificates(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
-    files.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files.key.touch(mode=0o600)
-    files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    files.authority.write_bytes(authority.pem)
+    files.certificate.write_bytes(certificate)
+    files.key.write_bytes(key)
     return files
 
 
@@ -66,26 +61,42 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _sign(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    *,
+    days: int,
+    ca: bool,
+) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(public_key)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        # Python 3.13 and newer insist on these three.
+        .add_extension(_usage(ca=ca), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
     )
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _usage(*, ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,

@@ -23,7 +23,7 @@ import jsonpatch
 import pytest
 
 from demo.apiserver import ApiServer, path_of
-from tests.certificates import Authority
+from demo.certificates import Authority
 from tests.unit.admission_samples import (
     NAMESPACE,
     SAMPLES,

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from demo.certificates import Authority
 from serving.certificate import Certificate, CertificateError
-from tests.certificates import Authority
 
 
 class Files:
@@ -98,7 +99,11 @@ def test_broken_or_missing_files_leave_the_old_pair(files: Files, content: bytes
 
 
 def test_a_key_with_a_password_is_refused_rather_than_asked_for(files: Files) -> None:
-    certificate, _ = files.authority.issue()
-    files.write((certificate, files.authority.encrypted_key()))
+    certificate, key = files.authority.issue()
+    encryption = serialization.BestAvailableEncryption(b"password")
+    encrypted = serialization.load_pem_private_key(key, password=None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+    files.write((certificate, encrypted))
     with pytest.raises(CertificateError, match=r"tls.key: "):
         files.load()

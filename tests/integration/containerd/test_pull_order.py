@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import Authority
+from demo.certificates import Authority
 from tests.integration.containerd.containerd import Containerd
 from tests.integration.containerd.node import write_certs_d
 from tests.integration.containerd.registries import Registries
