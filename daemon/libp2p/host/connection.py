@@ -55,6 +55,7 @@ class Connection:
         self._keepalive = yamux.Keepalive(now, interval=limits.ping_interval, patience=limits.ping_patience)
         self._pings = itertools.count()
         self._streams: dict[int, Stream] = {}
+        self._answers: list[tuple[int, bytes]] = []  # of negotiations, while input is being processed
         self._unsent = 0
         self._flushing = False
         self._drained: list[asyncio.Future[None]] = []
@@ -186,6 +187,10 @@ class Connection:
             logger.debug("%s breaks a rule: %s", self.peer_id, error)
             self._leave(yamux.GoAway.PROTOCOL_ERROR, str(error))
             return
+        answers, self._answers = self._answers, []
+        for number, answer in answers:
+            if number in self._streams:  # it may have been reset behind what is answered
+                self._session.send(number, answer)
         self._flush_soon()
 
     def _happened(self, event: yamux.Event, now: float) -> None:
@@ -226,7 +231,7 @@ class Connection:
             self._break(number, StreamError(str(error)))
             return
         if answer:
-            self._session.send(number, answer)
+            self._answers.append((number, answer))
         if negotiating and stream.inbound and stream.protocol is not None:
             self._owner.serve(stream)
 

@@ -288,18 +288,18 @@ class Host:
         connection.start(negotiation.rest)
         self._spawn(self._identify(connection))
         if len(self._roster) > self.limits.connections:
-            self._make_room()
+            self._make_room(connection)
         return connection
 
-    def _make_room(self) -> None:
-        """Close a connection: of the address with the most, and of these the one that is idle for longest."""
+    def _make_room(self, newcomer: Connection) -> None:
+        """Close another connection: of the address with the most, and of these that idle for longest."""
         now = self._loop.time()
 
         def weight(connection: Connection) -> tuple[int, float]:
             crowd = 0 if connection.dialled else self._inbound[connection.remote[0]]
             return crowd, now - (connection.idle_since or now)
 
-        max(self._roster, key=weight).close()
+        max((one for one in self._roster if one is not newcomer), key=weight).close()
 
     async def _tick_for_ever(self) -> None:
         look = self._loop.time()
