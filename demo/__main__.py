@@ -26,8 +26,9 @@ from demo import server
 from demo.admission import AdmissionError, Answer, ApiServerClient
 from demo.apiserver import ApiServer
 from demo.certificates import Certificates, make
-from webhook.context.landscape import CERTIFICATE_KEYS, EXTENSION, SECRET
+from webhook.context.landscape import EXTENSION, SECRET
 from webhook.diff import render
+from webhook.mutation.files import CERTIFICATE_KEYS
 
 SAMPLE = Path(__file__).parent / "sample" / "osc.yaml"
 BOOTSTRAP_URL = "https://spegel-demo.ingress.seed.example.com/bootstrap-nodes"

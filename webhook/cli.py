@@ -20,7 +20,7 @@ from documents import DocumentError
 from serving.settings import SettingsError, add_flags, load
 from webhook.admission import mutating, validating
 from webhook.admission.review import Kind, one_line
-from webhook.context.landscape import CERTIFICATE_KEYS, SECRET, LandscapeError
+from webhook.context.landscape import SECRET, LandscapeError
 from webhook.context.resolve import url_problem
 from webhook.diff import render
 from webhook.mutation import (
@@ -32,6 +32,7 @@ from webhook.mutation import (
     is_candidate,
     mutate,
 )
+from webhook.mutation.files import CERTIFICATE_KEYS
 from webhook.patched import patched
 from webhook.settings import ProgramSettings, ServerSettings
 from webhook.validation import validate

@@ -7,10 +7,8 @@ from typing import Any, Protocol
 EXTENSION = "registry-spegel"
 """Name of the Extension in the shoot's namespace, which is also its type."""
 SECRET = "registry-spegel-bootstrap"  # noqa: S105  # the name of a Secret, not one
-"""Name of the Secret with the client certificate and the URL of the bootstrapper."""
-
-CERTIFICATE_KEYS = ("ca.crt", "tls.crt", "tls.key")
-"""Its keys for the client certificate; the URL is under ``url``."""
+"""Name of the Secret with the client certificate (see webhook.mutation.files) and, under ``url``, the URL of
+the bootstrapper."""
 
 
 class LandscapeError(Exception):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import api
-from webhook.context.landscape import CERTIFICATE_KEYS, EXTENSION, SECRET, Landscape, LandscapeError
+from webhook.context.landscape import EXTENSION, SECRET, Landscape, LandscapeError
+from webhook.mutation.files import CERTIFICATE_KEYS
 from webhook.mutation.model import Bootstrap, NodeContext, Ports, Program
 
 # The URL becomes a word of ExecStart: nothing in it may mean something to systemd (quotes, backslash,
