@@ -27,6 +27,7 @@ class Metrics:
         self.resolve_duration = self._histogram(
             "spegel_resolve_duration_seconds", "Time until the router found the first peer.", None, "router"
         )
+        self.router_peers = self._gauge("spegel_router_peers", "Other nodes in the routing table.")
         self.advertised_keys = self._gauge("spegel_advertised_keys", "Keys advertised.", "registry")
         self.advertised_tags = self._gauge(
             "spegel_advertised_image_tags", "Image tags advertised.", "registry"

@@ -38,7 +38,7 @@ def make_router(settings: Settings, metrics: Metrics) -> Libp2pRouter:
         source = _source(settings)
     except (key_file.KeyFileError, CertificateError, InvalidMultiaddrError) as error:
         raise RouterError(str(error)) from error
-    return Libp2pRouter(
+    router = Libp2pRouter(
         identity,
         open_listeners(settings.router_addr),
         source,
@@ -47,6 +47,8 @@ def make_router(settings: Settings, metrics: Metrics) -> Libp2pRouter:
         id_address=settings.http_bootstrap_addr if settings.bootstrap_kind == "http" else "",
         agent=f"spegel/{version()}",
     )
+    metrics.router_peers.set_function(lambda: router.known)
+    return router
 
 
 def _source(settings: Settings) -> Source:

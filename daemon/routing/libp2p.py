@@ -89,6 +89,11 @@ class Libp2pRouter:
         """Stop providing; what others were told expires."""
         self._node.withdraw(map(content_key, keys))
 
+    @property
+    def known(self) -> int:
+        """How many nodes are in the routing table."""
+        return len(self._node.table)
+
     async def peers(self) -> Sequence[Peer]:
         """Return the nodes in the routing table."""
         return [self._peer(info) for info in self._node.table]
