@@ -70,7 +70,7 @@ class DhtNetwork:
                 raise NetworkError(f"{peer.id} gives no answer")
             return Message.decode(data)
         except _FAILURES as error:
-            raise NetworkError(f"{peer.id}: {error or 'no answer in time'}") from error
+            raise NetworkError(f"{peer.id}: {str(error) or 'no answer in time'}") from error
 
     async def send(self, peer: PeerInfo, messages: Sequence[Message]) -> None:
         """Send messages that are not answered; return when the peer has taken in all of them.
@@ -88,7 +88,7 @@ class DhtNetwork:
                     raise
                 stream.close()
         except _FAILURES as error:
-            raise NetworkError(f"{peer.id}: {error or 'not all taken in time'}") from error
+            raise NetworkError(f"{peer.id}: {str(error) or 'not all taken in time'}") from error
 
     async def _send(self, stream: Stream, messages: Sequence[Message]) -> None:
         piece = bytearray()

@@ -26,7 +26,7 @@ class PeerStore:
 
     def add(self, peer: PeerId, addresses: Iterable[Multiaddr], now: float) -> None:
         """Believe addresses of a peer from now on, again or anew."""
-        known = self._peers.pop(peer, {})
+        known = {address: until for address, until in self._peers.pop(peer, {}).items() if until > now}
         for address in addresses:
             known.pop(address, None)
             known[address] = now + VALIDITY
@@ -44,7 +44,7 @@ class PeerStore:
 
     def renew(self, peer: PeerId, now: float) -> None:
         """Believe what is known of a peer for longer: it is connected."""
-        self.add(peer, list(self._peers.get(peer, ())), now)
+        self.add(peer, self.addresses(peer, now), now)
 
     def discard(self, peer: PeerId, address: Multiaddr) -> None:
         """Stop believing an address: somebody else was met there."""

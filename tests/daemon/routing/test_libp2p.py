@@ -4,12 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
+import pytest
+
+from daemon.kademlia.key import content_key
+from daemon.kademlia.message import Message, MessageType
+from daemon.kademlia.network import NetworkError
+from daemon.libp2p.identity import PrivateKey
+from daemon.libp2p.multiaddr import Multiaddr
+from daemon.libp2p.peer_info import PeerInfo
+from daemon.metrics import Metrics
 from daemon.routing.base import Router
-from tests.daemon.routing.conformance import RouterConformance
+from daemon.routing.dht_network import DhtNetwork
+from tests.daemon.routing import loopback
+from tests.daemon.routing.conformance import DIGEST, RouterConformance, find
 from tests.daemon.routing.loopback import network
 
 
 class TestLibp2pRouter(RouterConformance):
     def network(self, count: int) -> AbstractAsyncContextManager[Sequence[Router]]:
         return network(count)
+
+
+async def test_found_peers_are_timed_once_per_query() -> None:
+    metrics = Metrics("test")
+
+    def count() -> float | None:
+        name = "spegel_resolve_duration_seconds_count"
+        return metrics.registry.get_sample_value(name, {"router": "libp2p"})
+
+    async with network(3, metrics) as (one, two, three):
+        assert await find(one, DIGEST) == []
+        assert count() is None
+        await two.advertise([DIGEST])
+        await three.advertise([DIGEST])
+        assert len(await find(one, DIGEST, 2)) == 2
+        assert count() == 1
+        await find(one, DIGEST, 2)
+        assert count() == 1, "it was remembered"
+
+
+async def test_a_record_for_somebody_else_is_refused() -> None:
+    async with network(2) as (one, two):
+        victim = PeerInfo(PrivateKey.generate().peer_id, two.info().addresses)
+        forged = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (victim,))
+        with pytest.raises(NetworkError, match="reset by the peer"):
+            await DhtNetwork(two._host).send(one.info(), [forged])
+        assert await find(one, DIGEST) == []
+        honest = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (two.info(), victim))
+        await DhtNetwork(two._host).send(one.info(), [honest])
+        assert [peer.id for peer in await find(one, DIGEST)] == [str(two.info().id)]
+
+
+async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
+    source = loopback.Others()
+    first, second = (loopback.make_router(source) for _ in range(2))
+    async with loopback.running(first):
+        async with loopback.running(second):
+            await loopback.until_known(first, 1)
+        third = loopback.make_router(source)
+        async with loopback.running(third):
+            await loopback.until_known(third, 1)
+            await third.advertise([DIGEST])
+            assert [peer.id for peer in await find(first, DIGEST)] == [str(third.info().id)]
+            assert await first.ready()
+
+
+async def test_addresses_of_a_peer_begin_with_the_one_it_was_met_at() -> None:
+    async with network(2) as (one, two):
+        await two.advertise([DIGEST])
+        far = replace(
+            two.info(), addresses=(Multiaddr.parse("/ip4/10.9.9.9/tcp/5001"), *two.info().addresses)
+        )
+        peer = one._peer(far)
+        assert [str(address) for address in peer.addresses] == ["127.0.0.1", "10.9.9.9"]
+        unusable = replace(
+            far, addresses=(Multiaddr.parse("/ip4/0.0.0.0/tcp/1"), Multiaddr.parse("/dns4/x/tcp/1"))
+        )
+        assert [str(address) for address in one._peer(unusable).addresses] == ["127.0.0.1"]

@@ -1,0 +1,170 @@
+"""Lookups that share what they find, on a clock that takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Address
+
+from benchmarks.simulated.clock import virtual
+from daemon.routing.base import Peer
+from daemon.routing.lookups import FRESH, Lookups
+
+KEY = "sha256:" + "ab" * 32
+
+
+def peer(number: int) -> Peer:
+    return Peer(f"peer-{number}", (IPv4Address(number),), 5000)
+
+
+class Finder:
+    """Finds one peer a second, up to as many as there are."""
+
+    def __init__(self, there: int) -> None:
+        self.there = there
+        self.queries: list[tuple[str, int]] = []
+
+    async def find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+        self.queries.append((key, count))
+        for number in range(min(count, self.there)):
+            await asyncio.sleep(1)
+            found(peer(number))
+        if count > self.there:
+            await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def lookups(finder: Finder) -> AsyncIterator[Lookups]:
+    made = Lookups(finder.find)
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(0)
+    yield made
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def collect(made: Lookups, count: int, key: str = KEY) -> list[Peer]:
+    return [found async for found in made.look_up(key, count)]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@virtual
+async def test_peers_come_as_they_are_found_and_no_more_than_wanted() -> None:
+    async with lookups(Finder(5)) as made:
+        times = [now() async for _ in made.look_up(KEY, 3)]
+        assert times == [1, 2, 3]
+
+
+@virtual
+async def test_all_who_want_the_same_share_one_query() -> None:
+    finder = Finder(3)
+    async with lookups(finder) as made:
+        results = await asyncio.gather(*(collect(made, 3) for _ in range(10)))
+        assert results == [[peer(0), peer(1), peer(2)]] * 10
+        assert finder.queries == [(KEY, 3)]
+
+
+@virtual
+async def test_who_comes_later_gets_what_was_found_before_as_well() -> None:
+    finder = Finder(3)
+    async with lookups(finder) as made:
+        first = asyncio.create_task(collect(made, 3))
+        await asyncio.sleep(1.5)
+        assert await collect(made, 3) == await first
+        assert len(finder.queries) == 1
+
+
+@virtual
+async def test_the_first_callers_leaving_does_not_end_it_for_others() -> None:
+    async with lookups(Finder(3)) as made:
+        first, second = (asyncio.create_task(collect(made, 3)) for _ in range(2))
+        await asyncio.sleep(1.5)
+        first.cancel()
+        assert len(await second) == 3
+
+
+@virtual
+async def test_a_query_that_everybody_left_serves_the_next() -> None:
+    finder = Finder(3)
+    async with lookups(finder) as made:
+        only = asyncio.create_task(collect(made, 3))
+        await asyncio.sleep(0.1)
+        only.cancel()
+        await asyncio.sleep(5)
+        started = now()
+        assert len(await collect(made, 3)) == 3
+        assert now() == started
+        assert len(finder.queries) == 1
+
+
+@virtual
+async def test_what_was_found_stays_good_for_a_while() -> None:
+    finder = Finder(3)
+    async with lookups(finder) as made:
+        await collect(made, 3)
+        await asyncio.sleep(FRESH - 0.1)
+        assert len(await collect(made, 2)) == 2
+        assert len(finder.queries) == 1
+        await asyncio.sleep(0.2)
+        await collect(made, 3)
+        assert len(finder.queries) == 2
+
+
+@virtual
+async def test_fewer_than_wanted_stay_good_for_half_of_it() -> None:
+    finder = Finder(1)
+    async with lookups(finder) as made:
+        assert len(await collect(made, 3)) == 1
+        await asyncio.sleep(FRESH / 2 - 0.1)
+        assert len(await collect(made, 3)) == 1
+        assert len(finder.queries) == 1
+        await asyncio.sleep(0.2)
+        await collect(made, 3)
+        assert len(finder.queries) == 2
+
+
+@virtual
+async def test_that_nothing_was_found_is_not_remembered() -> None:
+    finder = Finder(0)
+    async with lookups(finder) as made:
+        assert await collect(made, 3) == []
+        finder.there = 1
+        assert await collect(made, 3) == [peer(0)]
+
+
+@virtual
+async def test_who_wants_more_looks_anew() -> None:
+    finder = Finder(5)
+    async with lookups(finder) as made:
+        first = asyncio.create_task(collect(made, 1))
+        await asyncio.sleep(0)
+        assert len(await collect(made, 4)) == 4
+        assert finder.queries == [(KEY, 1), (KEY, 4)]
+        assert len(await first) == 1
+
+
+@virtual
+async def test_keys_do_not_mix() -> None:
+    finder = Finder(1)
+    async with lookups(finder) as made:
+        await asyncio.gather(collect(made, 1, "a"), collect(made, 1, "b"))
+        assert finder.queries == [("a", 1), ("b", 1)]
+
+
+@virtual
+async def test_only_so_many_queries_run_at_once_and_only_so_many_are_remembered() -> None:
+    finder = Finder(1)
+    async with lookups(finder) as made:
+        await asyncio.gather(*(collect(made, 1, str(number)) for number in range(3000)))
+        assert now() >= 3000 / 64
+        assert len(made._queries) <= 1024
+
+
+@virtual
+async def test_before_it_runs_nothing_is_found() -> None:
+    assert await collect(Lookups(Finder(1).find), 1) == []
