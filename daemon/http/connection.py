@@ -20,7 +20,7 @@ from typing import Protocol
 
 from daemon.http import sockets
 from daemon.http.head import HEAD_LIMIT, BadRequestError, Head, HeadBuffer, parse_head
-from daemon.http.limits import Limits
+from daemon.http.limits import Limits, is_loopback
 from daemon.http.message import Handler, Request, Response
 from daemon.http.responses import encode_head, failure_response, refusal_response
 from daemon.http.sink import SocketSink
@@ -291,6 +291,9 @@ class Connection:
             follows = exchange.response is response and not exchange.is_head and body.length > 0
             await self._sink.send(data, more=follows)
             if follows:
+                sockets.share_send_buffers(
+                    self._socket, len(self._service.tasks), loopback=is_loopback(self.client)
+                )
                 await body.write_to(self._sink)
         finally:
             await body.aclose()

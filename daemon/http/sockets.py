@@ -10,6 +10,11 @@ import struct
 _BACKLOG = 1024
 _SEND_BUFFER = 512 * 1024
 _RECEIVE_BUFFER = 64 * 1024
+_SEND_BUFFERS = 6 * 1024 * 1024
+"""Bytes that the send buffers of all bodies may take together, about: clients that read nothing fill them."""
+_LEAST_SEND_BUFFER = 32 * 1024
+_LEAST_ON_LOOPBACK = 128 * 1024
+"""Segments are of 64 KiB there; what holds no two of them is sent in steps that each wait for an ACK."""
 
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -26,6 +31,13 @@ def reset(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     sock.close()
+
+
+def share_send_buffers(sock: socket.socket, bodies: int, *, loopback: bool) -> None:
+    """Give a socket its share of the send buffers: for one of so many bodies that are being written."""
+    least = _LEAST_ON_LOOPBACK if loopback else _LEAST_SEND_BUFFER
+    share = min(max(_SEND_BUFFERS // bodies, least), _SEND_BUFFER)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, share // 2)  # the kernel doubles it
 
 
 def open_listeners(address: str) -> list[socket.socket]:

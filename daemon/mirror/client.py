@@ -29,8 +29,8 @@ _PER_PEER = 64
 _READ = 64 * 1024
 _READ_WHOLE = 32 * 1024 * 1024
 """Bytes of bodies that are read whole, all together."""
-_RECEIVE_BUFFERS = 4 * 1024 * 1024
-"""Bytes that the receive buffers of all connections may take together, about."""
+_RECEIVE_BUFFERS = 2 * 1024 * 1024
+"""Bytes asked for the receive buffers of all connections together, about; the kernel takes twice that."""
 
 
 @dataclass(slots=True)

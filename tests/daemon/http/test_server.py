@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from http import HTTPStatus
 
@@ -12,7 +13,7 @@ import pytest
 
 from daemon.http.connection import Connection, Service
 from daemon.http.limits import Limits
-from daemon.http.message import Request, Response
+from daemon.http.message import Request, Response, Sink
 from tests.daemon.http.wire import Client, Gate, Notes, WatchfulGate, echo, event, ok, routes, serving
 
 BIG = bytes(range(256)) * 40_000
@@ -58,6 +59,34 @@ async def test_a_thousand_pipelined_requests() -> None:
             client.ask(f"/{number}")
         for number in range(1000):
             assert (await client.reply()).body == f"/{number}".encode()
+
+
+async def test_send_buffers_of_all_bodies_together_are_bounded() -> None:
+    def buffer(fd: int) -> int:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    class Measured(Gate):
+        async def wait(self, sink: Sink) -> None:
+            buffers.append(buffer(sink.fileno()))
+            await super().wait(sink)
+
+    buffers: list[int] = []
+    body = Measured(b"a", b"b")
+    async with serving(lambda _: ok(body)) as (server, _), contextlib.AsyncExitStack() as clients:
+        for number in range(500):
+            host = f"10.0.0.{number // 50}"
+            client = await clients.enter_async_context(await Client.adopted(server, host))
+            client.ask("/")
+            await client.head()
+            assert len(buffers) == number + 1
+        assert buffers[0] == 512 * 1024
+        assert sum(buffers) < 35 * 2**20
+        near = await clients.enter_async_context(await Client.connect(server.port))
+        near.ask("/")
+        await near.head()
+        assert buffers[-1] == 128 * 1024
+        body.opened.set()
 
 
 async def test_what_is_read_ahead_is_bounded() -> None:
