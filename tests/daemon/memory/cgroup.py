@@ -1,0 +1,120 @@
+"""A memory cgroup of the test's own, of whichever generation this machine has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+
+class Cgroup(Protocol):
+    """The figures of a cgroup, in bytes where nothing else is said."""
+
+    directory: Path
+
+    def oom_kills(self) -> int:
+        """Return how many processes were killed for want of memory."""
+
+    def peak(self) -> int:
+        """Return the most that was charged at once, page cache included."""
+
+    def sockets_peak(self) -> int:
+        """Return the most that socket buffers took at once; 0 where it is not recorded."""
+
+    def refusals(self) -> int:
+        """Return how often the limit was met and something had to be reclaimed."""
+
+
+class Version1:
+    """cgroup v1; socket buffers are limited apart from the rest, by as much again."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self.directory = directory
+        _write(directory / "memory.limit_in_bytes", limit)
+        _write(directory / "memory.kmem.tcp.limit_in_bytes", limit)
+
+    def oom_kills(self) -> int:
+        return _table(self.directory / "memory.oom_control")["oom_kill"]
+
+    def peak(self) -> int:
+        return _number(self.directory / "memory.max_usage_in_bytes")
+
+    def sockets_peak(self) -> int:
+        return _number(self.directory / "memory.kmem.tcp.max_usage_in_bytes")
+
+    def refusals(self) -> int:
+        return _number(self.directory / "memory.failcnt")
+
+
+class Version2:
+    """cgroup v2, with the unit's MemoryHigh as well as its MemoryMax."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self.directory = directory
+        _write(directory / "memory.max", limit)
+        _write(directory / "memory.high", limit * 8 // 10)
+
+    def oom_kills(self) -> int:
+        return _table(self.directory / "memory.events")["oom_kill"]
+
+    def peak(self) -> int:
+        return _number(self.directory / "memory.peak")
+
+    def sockets_peak(self) -> int:
+        return 0
+
+    def refusals(self) -> int:
+        return _table(self.directory / "memory.events")["max"]
+
+
+@contextlib.contextmanager
+def memory_cgroup(limit: int) -> Iterator[Cgroup]:
+    """Make a cgroup with a limit in bytes; skip the test where this machine does not allow that."""
+    try:
+        cgroup = _make(limit)
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    try:
+        yield cgroup
+    finally:
+        cgroup.directory.rmdir()
+
+
+def _make(limit: int) -> Cgroup:
+    version: type[Version1 | Version2] = Version2
+    root = Path("/sys/fs/cgroup")
+    if (root / "memory/memory.limit_in_bytes").exists():
+        version, root = Version1, root / "memory"
+    elif "memory" not in (root / "cgroup.subtree_control").read_text():
+        _write(root / "cgroup.subtree_control", "+memory")
+    directory = root / f"spegel-test-{uuid.uuid4().hex[:8]}"
+    directory.mkdir()
+    try:
+        return version(directory, limit)
+    except OSError:
+        directory.rmdir()
+        raise
+
+
+def entering(cgroup: Cgroup, *command: str) -> list[str]:
+    """Return a command that runs another one inside a cgroup from its start on."""
+    return ["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', os.fspath(cgroup.directory), *command]
+
+
+def _write(path: Path, value: object) -> None:
+    # Not write_text: what does not exist is not to be created.
+    with path.open("r+") as file:
+        file.write(str(value))
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text())
+
+
+def _table(path: Path) -> dict[str, int]:
+    return {name: int(value) for name, value in map(str.split, path.read_text().splitlines())}

@@ -1,0 +1,224 @@
+"""The memory that the daemon's unit allows it, MemoryMax=100M, is enough; shown in a real cgroup."""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import io
+import sys
+import tarfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import composed
+from tests.daemon.cli.program import LIMIT, ROOT, Program, free_port, running_command
+from tests.daemon.clients.programs import run
+from tests.daemon.containerd import Containerd, require_containerd
+from tests.daemon.images import TestImage, encode, make_image
+from tests.daemon.layouts import lay_out
+from tests.daemon.memory.cgroup import Cgroup, entering, memory_cgroup
+from tests.daemon.memory.downloads import Download
+
+pytestmark = pytest.mark.root
+
+MB = 10**6
+MEMORY_MAX = 100 * 2**20
+MEMORY_HIGH = 80 * 2**20
+RSS_AFTER_START = 55 * MB
+RSS_UNDER_LOAD = 80 * MB
+
+IMAGES = 500
+DIGESTS_OF_AN_IMAGE = 6
+LAYER = 24 * 2**20
+HUGE = "sha256:" + "a" * 64
+HUGE_SIZE = 10 * 1000**3
+LARGE = "sha256:" + "b" * 64
+TRANSFERS = 64
+LARGE_IMAGE = make_image(IMAGES, large=LAYER)
+
+
+@pytest.fixture
+def containerd(tmp_path: Path) -> Iterator[Containerd]:
+    """containerd with 500 small images, and one with a large layer."""
+    require_containerd()
+    images = {f"docker.io/library/app-{number}:1": make_image(number, layers=3) for number in range(IMAGES)}
+    images["docker.io/library/app:1"] = LARGE_IMAGE
+    with tmpfs(tmp_path / "containerd") as directory:  # on a disk, to write them takes a minute
+        containerd = Containerd(directory)
+        containerd.start()
+        flags = ("--no-unpack", "--platform", "linux/amd64")
+        containerd.ctr("images", "import", *flags, "-", stdin=archive(images))
+        yield containerd
+        containerd.stop()
+
+
+@contextlib.contextmanager
+def tmpfs(directory: Path) -> Iterator[Path]:
+    directory.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=512m", "spegel-test", directory)
+    try:
+        yield directory
+    finally:
+        run("umount", directory)
+
+
+def add_sparse(layout: Path, digest: str, size: int) -> None:
+    """Add a blob of zeros that takes no room."""
+    with (layout / "blobs" / digest.replace(":", "/")).open("wb") as file:
+        file.truncate(size)
+
+
+def archive(images: dict[str, TestImage]) -> bytes:
+    """Return images as the archive that ``ctr images import`` takes."""
+    descriptors = [image.descriptor(name) for name, image in images.items()]
+    files = {
+        f"blobs/{digest.replace(':', '/')}": data
+        for image in images.values()
+        for digest, data in image.blobs.items()
+    }
+    files["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
+    files["index.json"] = encode({"schemaVersion": 2, "manifests": descriptors})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as target:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(data)
+            target.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A daemon in a cgroup."""
+
+    process: Program
+    cgroup: Cgroup
+    registry: str
+    metrics: str
+
+    def rss(self, field: str = "VmRSS") -> int:
+        """Return what the kernel says, now (VmRSS) or at most so far (VmHWM), in bytes."""
+        status = Path(f"/proc/{self.process.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
+
+    def advertised(self) -> int:
+        """Return how many digests it advertises."""
+        text = urllib.request.urlopen(f"http://{self.metrics}/metrics").read().decode()
+        return sum(
+            round(float(line.split()[1]))
+            for line in text.splitlines()
+            if line.startswith(("spegel_advertised_image_digests{", "spegel_advertised_content_digests{"))
+        )
+
+
+@contextlib.contextmanager
+def subject(*command: str) -> Iterator[Subject]:
+    """Run a daemon in a cgroup of its own."""
+    registry, metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    flags = ["--bootstrap-kind=static", f"--registry-addr={registry}", f"--metrics-addr={metrics}"]
+    with memory_cgroup(MEMORY_MAX) as cgroup:
+        program = entering(cgroup, sys.executable, "-m", *command, *flags)
+        with running_command(program) as process:
+            process.wait_for_log("listening")
+            yield Subject(process, cgroup, registry, metrics)
+
+
+@pytest.fixture
+def giver(tmp_path: Path) -> Iterator[Subject]:
+    """A daemon that has the huge blob and another one, on a disk."""
+    compiled()
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+    lay_out(layout, {})
+    add_sparse(layout, HUGE, HUGE_SIZE)
+    add_sparse(layout, LARGE, LAYER)
+    with subject("daemon", "registry", f"--oci-layout={layout}") as giver:
+        yield giver
+
+
+@pytest.fixture
+def taker(giver: Subject, containerd: Containerd) -> Iterator[Subject]:
+    """A daemon beside containerd that relays what the other one has."""
+    store = f"--containerd-sock={containerd.socket}", f"--containerd-content-path={containerd.content}"
+    with subject("tests.daemon.composed", giver.registry, *store) as taker:
+        yield taker
+
+
+def compiled() -> None:
+    """See that bytecode is beside the sources, as where it is installed."""
+    compileall.compile_dir(ROOT / "daemon", quiet=2)
+    compileall.compile_file(Path(composed.__file__), quiet=2)
+
+
+def test_nodes_keep_within_their_memory(
+    giver: Subject, taker: Subject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report: list[str] = []
+    after_start = taker.rss()
+    report.append(f"RSS after start {after_start / MB:.1f} MB")
+    deadline = time.monotonic() + LIMIT
+    while (advertised := taker.advertised()) < IMAGES * DIGESTS_OF_AN_IMAGE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    report.append(f"with {advertised} digests {taker.rss() / MB:.1f} MB")
+
+    for name, load in (("64 transfers", transfers), ("10 GB past slow ones", huge_transfer)):
+        started = time.monotonic()
+        load(taker)
+        report.append(f"{name} {time.monotonic() - started:.0f} s")
+
+    for name, node in (("taker", taker), ("giver", giver)):
+        peak, sockets, kills = node.rss("VmHWM"), node.cgroup.sockets_peak(), node.cgroup.oom_kills()
+        report.append(
+            f"{name}: RSS at most {peak / MB:.1f} MB, cgroup at most {node.cgroup.peak() / MB:.1f} MB, "
+            f"sockets at most {sockets / MB:.1f} MB, limit met {node.cgroup.refusals()} times, {kills} kills"
+        )
+        assert kills == 0, report
+        assert peak < RSS_UNDER_LOAD, report
+        # Above MemoryHigh the kernel slows the daemon down, and sockets cannot be reclaimed.
+        assert peak + sockets < MEMORY_HIGH, report
+        assert node.process.terminate() == 0
+    assert after_start < RSS_AFTER_START, report
+    with capsys.disabled():
+        print("", *report, sep="\n  ", end="")  # noqa: T201  # for whoever reads the log
+
+
+def transfers(daemon: Subject) -> None:
+    """Have 64 transfers at once, half of them from the store."""
+    fast = threading.Event()
+    fast.set()
+    finish(start(daemon, fast, TRANSFERS))
+
+
+def huge_transfer(daemon: Subject) -> None:
+    """Have 63 slow transfers, and 10 GB past them."""
+    fast, slow = threading.Event(), threading.Event()
+    fast.set()
+    downloads = start(daemon, slow, TRANSFERS - 1)
+    for download in downloads:
+        assert download.under_way.wait(LIMIT)
+    huge = Download(daemon.registry, HUGE, fast)
+    huge.start()
+    assert huge.finish() == HUGE_SIZE
+    assert all(download.is_alive() for download in downloads), "none of them was to end before"
+    slow.set()
+    finish(downloads)
+
+
+def start(daemon: Subject, hurry: threading.Event, count: int) -> list[Download]:
+    digests = [LARGE_IMAGE.layers[-1], LARGE] * count
+    downloads = [Download(daemon.registry, digest, hurry) for digest in digests[:count]]
+    for download in downloads:
+        download.start()
+    return downloads
+
+
+def finish(downloads: list[Download]) -> None:
+    for download in downloads:
+        assert download.finish() >= LAYER
