@@ -74,6 +74,9 @@ class Daemon:
         self._server.server_close()
 
 
+ENV = shutil.which("env") or "/usr/bin/env"
+
+
 class Script:
     """The running script."""
 
@@ -87,7 +90,8 @@ class Script:
                 (programs / name).symlink_to(shutil.which(name) or f"/missing/{name}")
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*prefix, "/bin/bash", SCRIPT],
+                # As systemd does: with no signal ignored, which the shell that runs the tests may have done.
+                [*prefix, ENV, "--default-signal", "/bin/bash", SCRIPT],
                 env={
                     "PATH": str(programs),
                     "SPEGEL_METRICS_URL": f"http://localhost:{daemon.port}/metrics",
