@@ -16,7 +16,7 @@ from benchmarks.report import machine, markdown_table, write_section
 from benchmarks.simulated.clock import virtual
 from benchmarks.simulated.cluster import Cluster, node_of, walk
 from benchmarks.simulated.network import Conditions, Port
-from benchmarks.simulated.plot import line_chart
+from benchmarks.simulated.plot import Point, line_chart
 from benchmarks.simulated.scenarios import Contents, churn, grow, heal, success
 from daemon.kademlia.key import content_key
 from daemon.kademlia.parameters import PROVIDE_INTERVAL
@@ -87,30 +87,27 @@ async def search_at(size: int, *, joining: bool) -> tuple[list[str], float]:
 
 def search_section(sizes: Sequence[int]) -> str:
     """Searches in clusters of all sizes."""
-    rows, joined, connected_hops = [], [], []
+    rows: list[list[str]] = []
+    hops_of: dict[str, list[Point]] = {}
     for size in sizes:
         for joining in (True, False):
             if (joining and size > MAX_JOINING) or (not joining and size < 200):
                 continue
             row, hops = search_at(size, joining=joining)
             rows.append(row)
-            (joined if joining else connected_hops).append((float(size), hops))
-    lines = {"clusters whose nodes joined": joined, "connected clusters": connected_hops}
+            hops_of.setdefault("joined" if joining else "connected", []).append((size, hops))
     write_chart(
         "hops",
         line_chart(
             "Hops of a lookup of the 20 nearest nodes",
             "nodes",
             "hops, mean",
-            {name: line for name, line in lines.items() if line},
+            hops_of,
             log_x=True,
         ),
     )
-    header = (
-        ["nodes", "how", "table", "found", "first, p50", "p99", "requests"]
-        + ["hops, mean", "max", "exactly the 20 nearest"]
-    )  # fmt: skip
-    return markdown_table(header, rows)
+    header = ["nodes", "how", "table", "found", "first, p50", "p99", "requests", "hops, mean", "max"]
+    return markdown_table([*header, "exactly the 20 nearest"], rows)
 
 
 @virtual

@@ -92,19 +92,19 @@ class Cluster:
         if task is not None:
             task.cancel()
 
-    def connect_all(self, now: float = 0.0) -> None:
+    def connect_all(self) -> None:
         """Fill all tables as joining and refreshing do: each bucket with random ones of those that fit."""
         ports = sorted(self.ports, key=lambda port: position(port.info.id.raw))
         positions = [position(port.info.id.raw) for port in ports]
         for port in ports:
-            table = node_of(port).table
+            search = node_of(port).search
             for depth in range(len(ports).bit_length() + 8):
                 shift = BITS - depth - 1
-                beside = table.position >> shift ^ 1
+                beside = search.table.position >> shift ^ 1
                 first = bisect_left(positions, beside << shift)
                 last = bisect_left(positions, beside + 1 << shift)
                 for index in self.random.sample(range(first, last), min(K, last - first)):
-                    table.add(ports[index].info, now)
+                    search.answered(ports[index].info)
 
     def nearest(self, key: bytes, without: Port | None = None) -> set[bytes]:
         """Return the IDs of the K nodes that are nearest to a key."""

@@ -44,18 +44,18 @@ def line_chart(
         '<g font-family="sans-serif" font-size="12" fill="#333">',
         f'<text x="{WIDTH / 2}" y="22" font-size="15" text-anchor="middle">{escape(title)}</text>',
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>',
-        f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>",
+        f'<g transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">',
+        f"<text>{escape(y_label)}</text></g>",
     ]
-    for y in y_ticks:
-        parts.append(
-            f'<path d="M{LEFT} {y_at(y):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
-            f'<text x="{LEFT - 8}" y="{y_at(y) + 4:.1f}" text-anchor="end">{_number(y)}</text>'
-        )
-    for x in x_ticks:
-        parts.append(
-            f'<text x="{x_at(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_number(x)}</text>'
-        )
+    parts += [
+        f'<path d="M{LEFT} {y_at(y):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
+        f'<text x="{LEFT - 8}" y="{y_at(y) + 4:.1f}" text-anchor="end">{_number(y)}</text>'
+        for y in y_ticks
+    ]
+    parts += [
+        f'<text x="{x_at(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_number(x)}</text>'
+        for x in x_ticks
+    ]
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in line)

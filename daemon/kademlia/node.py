@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from random import Random, SystemRandom
+from random import Random
 
 from daemon.kademlia.key import position
 from daemon.kademlia.lookup import ProviderLookup
@@ -39,7 +39,7 @@ class Node:
     """A member of the network, both client and server. To be made while an event loop runs."""
 
     def __init__(self, local: PeerId, network: Network, random: Random | None = None) -> None:
-        random = random or SystemRandom()
+        random = random or Random()  # noqa: S311  # it spreads load and guards nothing
         self._loop = asyncio.get_running_loop()
         self.table = Table(local)
         self.store = ProviderStore(random)

@@ -41,7 +41,7 @@ class Table:
         return self._size
 
     def __iter__(self) -> Iterator[PeerInfo]:
-        return (entry.peer for bucket in self._buckets.values() for entry in bucket.values())
+        return iter([entry.peer for bucket in self._buckets.values() for entry in bucket.values()])
 
     def get(self, peer: PeerId) -> PeerInfo | None:
         """Return what is known of a peer; None when it is not in the table."""
