@@ -30,10 +30,10 @@ class Desired:
 
     def direct(self) -> list[Object]:
         """Return what is applied directly, in this order."""
-        resources = [(each.secret(), each.resource()) for each in self.managed_resources]
-        return [
-            self._owned(each) for each in (*self.secrets, *(part for parts in resources for part in parts))
-        ]
+        objects = list(self.secrets)
+        for resource in self.managed_resources:
+            objects += [resource.secret(), resource.resource()]
+        return [self._owned(each) for each in objects]
 
     @property
     def unwanted(self) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,6 +24,8 @@ _SCALARS = {_TAG + name for name in ("null", "bool", "int", "float", "str")}
 _STRINGS = {_TAG + name for name in ("timestamp", "value", "merge")}
 _ABSENT = object()
 
+_Parsed = TypeVar("_Parsed")
+
 
 class DocumentError(Exception):
     """A document that cannot be used; the message is one line with the file, and the place where known."""
@@ -34,6 +37,31 @@ def read(name: str) -> Any:
     Raises:
         DocumentError: there is no such file, or no single document of JSON values in it.
     """
+    return _read(name, parse)
+
+
+def read_all(name: str) -> list[Any]:
+    """Read all documents of a file but empty ones; otherwise as read()."""
+    return _read(name, _parse_all)
+
+
+def parse(text: str) -> Any:
+    """Return the one document in a text.
+
+    Raises:
+        DocumentError: see read(); the message does not name a file.
+    """
+    found = _build(_Builder(text, several=False))
+    if not found:
+        raise DocumentError("holds no document")
+    return found[0]
+
+
+def _parse_all(text: str) -> list[Any]:
+    return [document for document in _build(_Builder(text, several=True)) if document is not None]
+
+
+def _read(name: str, parse_text: Callable[[str], _Parsed]) -> _Parsed:
     shown = "standard input" if name == "-" else name
     try:
         if name == "-":
@@ -46,20 +74,14 @@ def read(name: str) -> Any:
     if len(data) > _MAX_BYTES:
         raise DocumentError(f"{shown}: larger than {_MAX_BYTES >> 20} MiB")
     try:
-        return parse(data.decode("utf-8"))
+        return parse_text(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DocumentError(f"{shown}: not UTF-8: invalid byte at offset {error.start}") from None
     except DocumentError as error:
         raise DocumentError(f"{shown}: {error}") from None
 
 
-def parse(text: str) -> Any:
-    """Return the one document in a text.
-
-    Raises:
-        DocumentError: see read(); the message does not name a file.
-    """
-    builder = _Builder(text)
+def _build(builder: _Builder) -> list[Any]:
     try:
         return builder.build()
     except yaml.MarkedYAMLError as error:
@@ -82,27 +104,27 @@ def dump(document: Any) -> str:
 class _Builder:
     """Values from events, with a stack of the collections that are open."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, several: bool) -> None:
         self._loader = yaml.CSafeLoader(text)
+        self._several = several
         self._documents: list[Any] = []
         self._open: list[_Collection] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._values = 0
         self.mark: Any = None
 
-    def build(self) -> Any:
+    def build(self) -> list[Any]:
         while event := self._loader.get_event():
             self.mark = event.start_mark
             self._take(event)
-        if not self._documents:
-            raise DocumentError("holds no document")
-        return self._documents[0]
+        return self._documents
 
     def _take(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
-                if self._documents:
+                if self._documents and not self._several:
                     raise ValueError("a second document begins; only one is expected")
+                self._anchors.clear()
             case yaml.ScalarEvent():
                 self._count(1)
                 self._put(self._scalar(event), event.anchor, 1)

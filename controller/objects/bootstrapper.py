@@ -16,8 +16,8 @@ from controller.objects.options import Options
 Object = dict[str, Any]
 
 TLS_PORT = 8443
-PLAIN_PORT = 8080
-"""Health and metrics."""
+PROBE_PORT = 8080
+"""Health and metrics, without TLS."""
 
 _TLS = "/etc/bootstrapper/tls"
 _KUBECONFIG = "/var/run/secrets/gardener.cloud/shoot/generic-kubeconfig"
@@ -110,10 +110,10 @@ def _pod(image: str, generic_kubeconfig: str) -> Object:
 def _container(image: str) -> Object:
     settings = {
         "PORT": str(TLS_PORT),
-        "PLAIN_PORT": str(PLAIN_PORT),
+        "PROBE_PORT": str(PROBE_PORT),
         "TLS_CERTIFICATE": f"{_TLS}/tls.crt",
         "TLS_KEY": f"{_TLS}/tls.key",
-        "CLIENT_CA": f"{_TLS}/ca.crt",
+        "CLIENT_AUTHORITIES": f"{_TLS}/ca.crt",
         "KUBECONFIG": f"{_KUBECONFIG}/kubeconfig",
     }
     return {
@@ -124,7 +124,7 @@ def _container(image: str) -> Object:
         "env": [{"name": f"BOOTSTRAPPER_{name}", "value": value} for name, value in settings.items()],
         "ports": [
             {"name": "https", "containerPort": TLS_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": PLAIN_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": PROBE_PORT, "protocol": "TCP"},
         ],
         "livenessProbe": _probe("/healthz", 10),
         "readinessProbe": _probe("/readyz", 5),
@@ -158,7 +158,7 @@ def _projection(secret: str, key: str) -> Object:
 
 
 def _service(namespace: str, options: Options) -> Object:
-    scraped = [{"port": PLAIN_PORT, "protocol": "TCP"}]
+    scraped = [{"port": PROBE_PORT, "protocol": "TCP"}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -178,7 +178,7 @@ def _service(namespace: str, options: Options) -> Object:
             "selector": dict(names.POD_LABELS),
             "ports": [
                 {"name": "https", "port": HTTPS_PORT, "targetPort": TLS_PORT, "protocol": "TCP"},
-                {"name": "metrics", "port": PLAIN_PORT, "targetPort": PLAIN_PORT, "protocol": "TCP"},
+                {"name": "metrics", "port": PROBE_PORT, "targetPort": PROBE_PORT, "protocol": "TCP"},
             ],
         },
     }

@@ -20,8 +20,8 @@ _NODE = 'node=~"$node"'
 _HELP = """\
 **Saved** is what nodes got from each other instead of from a registry, in the time chosen above: bytes that
 were neither paid for nor waited for, requests that count against no registry's limit. The first pull of an
-image in a cluster is always a *miss*. **Hit ratio** is the part of the requests for content which a node did not
-have that other nodes could answer.
+image in a cluster is always a *miss*. **Hit ratio** is the part of the requests, for content that a node did
+not have, that other nodes could answer.
 """
 
 

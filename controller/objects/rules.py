@@ -80,7 +80,8 @@ def _seed_alerts() -> list[Object]:
             visibility="operator",
             summary="New nodes cannot find the image cache of the others.",
             description="The bootstrapper in the shoot's namespace on the seed has not answered for a "
-            "quarter of an hour. Nodes that know each other go on; new ones pull every image from its registry.",
+            "quarter of an hour. Nodes that know each other go on; new ones pull every image from "
+            "its registry.",
         ),
         _alert(
             "CertificateExpires",
@@ -89,7 +90,8 @@ def _seed_alerts() -> list[Object]:
             visibility="operator",
             summary="The bootstrapper's certificate is not renewed.",
             description="The certificate that the bootstrapper serves with ends in {{ $value | "
-            "humanizeDuration }}; the nodes' is of about the same age. Both are renewed when the Extension is reconciled.",
+            "humanizeDuration }}; the nodes' is of about the same age. Both are renewed when the "
+            "Extension is reconciled.",
         ),
     ]
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from documents import DocumentError, dump, parse, read
+from documents import DocumentError, dump, parse, read, read_all
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
@@ -143,3 +143,12 @@ def test_files(tmp_path: Path) -> None:
     file.write_text("a: [")
     with pytest.raises(DocumentError, match=r"osc.yaml: line 2 column 1: "):
         read(str(file))
+
+
+def test_all_documents_of_a_file_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "several.yaml"
+    file.write_text("---\na: &x 1\n---\n# nothing\n---\nb: 2\n")
+    assert read_all(str(file)) == [{"a": 1}, {"b": 2}]
+    file.write_text("a: &x 1\n---\nb: *x\n")
+    with pytest.raises(DocumentError, match=r"line 3 column 4: alias \*x of nothing"):
+        read_all(str(file))
