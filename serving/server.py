@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
@@ -28,6 +28,16 @@ _OTHER_DESCRIPTORS = 256  # than those of the connections that gunicorn counts
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - files there have unguessable names
 
 
+class Gate(Protocol):
+    """Who may come in, and who is told of those who did not."""
+
+    def admit(self, address: str) -> bool:
+        """Say whether a connection from an IP address is taken."""
+
+    def refused(self, reason: str) -> None:
+        """Be told that a connection ended before its first request; see serving.refusal for the reasons."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Where to listen, and how."""
@@ -36,6 +46,9 @@ class Listener:
     port: int
     tls: Callable[[], ssl.SSLContext] | None
     """Returns the context for a new connection; without it the connection is plain."""
+    gate: Gate | None = None
+    name: str = "server"
+    """What the application finds as SERVER_NAME, to tell listeners apart."""
 
     @property
     def host(self) -> str:

@@ -9,16 +9,19 @@ same goes for the end of a connection: what a refused client still sends is read
 from __future__ import annotations
 
 import errno
+import itertools
+import math
 import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import http
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from serving import refusal
 from serving.arrival import Arrival
 
 if TYPE_CHECKING:
@@ -38,9 +41,12 @@ class Connection(TConn):
     parser: Any
 
     def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
-        super().__init__(worker.cfg, client, address, server.getsockname())
-        self._worker = worker
         self._listener = worker.listener(server)
+        super().__init__(worker.cfg, client, address, (self._listener.name, server.getsockname()[1]))
+        self._worker = worker
+        self._context: ssl.SSLContext | None = None
+        self._certificate_end = math.inf
+        self._greeted = self._listener.tls is None
         self.descriptor = -1
         self.deadline = 0.0
         self.arrival: Arrival
@@ -62,7 +68,8 @@ class Connection(TConn):
         try:
             if not self.initialized:
                 self._start()
-            # The first read does the handshake.
+            if not self._greeted:
+                self._greet()
             while data := self.sock.recv(_READ_BYTES):
                 if self.arrival.feed(data):
                     return True
@@ -71,6 +78,17 @@ class Connection(TConn):
         if not self.arrival.data:
             raise ConnectionAbortedError("closed by the client")
         return True
+
+    def is_outdated(self) -> bool:
+        """Say whether the files it was made with have been renewed, or the client's certificate has ended."""
+        tls = self._listener.tls
+        return tls is not None and (tls() is not self._context or time.time() > self._certificate_end)
+
+    def dropped(self, error: OSError) -> None:
+        """Tell the gate if the client never got so far as to ask for something."""
+        gate = self._listener.gate
+        if gate is not None and not self._greeted and (why := refusal.reason(error)):
+            gate.refused(why)
 
     def hand_over(self) -> None:
         """Give what has arrived to the parser, which a thread then asks for the request."""
@@ -88,10 +106,20 @@ class Connection(TConn):
         """Do without waiting what the base does in a thread."""
         self.initialized = True
         if self._listener.tls is not None:
-            self.sock = self._listener.tls().wrap_socket(
-                self.sock, server_side=True, do_handshake_on_connect=False
-            )
+            self._context = self._listener.tls()
+            self.sock = self._context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
         self.parser = http.get_parser(self.cfg, self.sock, self.client)
+
+    def _greet(self) -> None:
+        """Do what can be done of the handshake."""
+        assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101 - made so by _start
+        self.sock.do_handshake()
+        if (certificate := self.sock.getpeercert()) and (end := certificate.get("notAfter")):
+            self._certificate_end = ssl.cert_time_to_seconds(str(end))
+            if time.time() > self._certificate_end:
+                # OpenSSL does not look at the certificate of a session that is resumed.
+                raise refusal.ExpiredError
+        self._greeted = True
 
 
 class Worker(ThreadWorker):
@@ -100,7 +128,7 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._arriving: dict[Connection, None] = {}  # the one that has been quiet for longest comes first
-        self._lingering: set[Connection] = set()
+        self._lingering: dict[Connection, None] = {}
         self._stopping = False
 
     def listener(self, bound: Any) -> Listener:
@@ -122,8 +150,14 @@ class Worker(ThreadWorker):
             self.log.warning("a client has to wait: %s", error)
             self._drop_quietest()
             return
+        conn = Connection(self, client, address, listener)
+        gate = self.listener(listener).gate
+        if gate is not None and not gate.admit(address[0]):
+            gate.refused("rate")
+            conn.close()
+            return
         self.nr_conns += 1
-        self.enqueue_req(Connection(self, client, address, listener))
+        self.enqueue_req(conn)
 
     def enqueue_req(self, conn: Connection) -> None:
         """Collect the next request of a connection before a thread gets it."""
@@ -137,6 +171,8 @@ class Worker(ThreadWorker):
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answer a request; neither reading a rest of it nor writing the answer takes forever."""
         conn.sock.settimeout(self.app.options.client_timeout_seconds)
+        if conn.is_outdated():
+            req.force_close()  # this request is answered; for the next one the client has to identify itself
         return super().handle_request(req, conn)
 
     def linger(self, conn: Connection) -> None:
@@ -149,7 +185,7 @@ class Worker(ThreadWorker):
             return
         conn.deadline = time.monotonic() + LINGER_SECONDS
         self._watch(conn, self._read_away)
-        self._lingering.add(conn)
+        self._lingering[conn] = None
 
     def murder_pending(self) -> None:
         """Drop those whose time is over; the loop calls this at each turn."""
@@ -159,10 +195,18 @@ class Worker(ThreadWorker):
             for conn in self._arriving:
                 if not conn.arrival.data:
                     conn.deadline = min(conn.deadline, now + LINGER_SECONDS)
-        for conn in [conn for conn in self._arriving if conn.deadline <= now]:
-            self._drop(conn)
-        for conn in [conn for conn in self._lingering if conn.deadline <= now]:
+        for conn in self._overdue(self._arriving, now):
+            self._drop(conn, TimeoutError())
+        for conn in self._overdue(self._lingering, now):
             self._end(conn)
+
+    def _overdue(self, conns: Iterable[Connection], now: float) -> list[Connection]:
+        """Return those whose time is over; until the worker stops they stand in the order of deadlines."""
+
+        def is_over(conn: Connection) -> bool:
+            return conn.deadline <= now
+
+        return list(filter(is_over, conns) if self._stopping else itertools.takewhile(is_over, conns))
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         """Say whether the connection can be used again; an unread body that has arrived does not hinder."""
@@ -174,7 +218,7 @@ class Worker(ThreadWorker):
             complete = conn.receive()
         except OSError as error:
             self.log.debug("dropped a connection: %s", error)
-            self._drop(conn)
+            self._drop(conn, error)
             return
         if complete:
             del self._arriving[conn]
@@ -187,20 +231,22 @@ class Worker(ThreadWorker):
 
     def _drop_quietest(self) -> None:
         if conn := next(iter(self._arriving), None):
-            self._drop(conn)
+            self._drop(conn, TimeoutError())
         elif self.keepalived_conns:
             self.keepalived_conns[0].timeout = 0.0
             self.murder_keepalived()
 
-    def _drop(self, conn: Connection) -> None:
+    def _drop(self, conn: Connection, error: OSError) -> None:
+        conn.dropped(error)
         del self._arriving[conn]
         self._unwatch(conn)
         self.nr_conns -= 1
-        conn.close()
+        # What TLS has to say about a failed handshake should reach the client.
+        conn.close(graceful=isinstance(error, ssl.SSLError))
 
     def _read_away(self, conn: Connection) -> None:
         try:
-            if conn.sock.recv(_READ_BYTES):
+            if socket.socket.recv(conn.sock, _READ_BYTES):  # below TLS, which is over
                 return
         except BlockingIOError:
             return
@@ -209,7 +255,7 @@ class Worker(ThreadWorker):
         self._end(conn)
 
     def _end(self, conn: Connection) -> None:
-        self._lingering.discard(conn)
+        del self._lingering[conn]
         self._unwatch(conn)
         conn.close()
 

@@ -1,4 +1,4 @@
-"""The webhook's image, as far as it can be judged without building it."""
+"""The images, as far as they can be judged without building them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = packages_distributions()
-DOCKERFILE = (REPOSITORY / "webhook/Dockerfile").read_text()
+IMAGES = ("bootstrapper", "webhook")
 
 
-def instructions(name: str) -> list[str]:
+def instructions(image: str, name: str) -> list[str]:
     """The arguments of every instruction of that name, continuation lines joined."""
-    joined = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", DOCKERFILE))
+    text = (REPOSITORY / image / "Dockerfile").read_text()
+    joined = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", text))
     return [line.split(maxsplit=1)[1] for line in joined.splitlines() if line.startswith(f"{name} ")]
 
 
-def copied() -> list[str]:
-    return [source for copy in instructions("COPY") if "--from" not in copy for source in copy.split()[:-1]]
+def copied(image: str) -> list[str]:
+    copies = instructions(image, "COPY")
+    return [source for copy in copies if "--from" not in copy for source in copy.split()[:-1]]
 
 
-@pytest.mark.parametrize("source", copied())
+@pytest.mark.parametrize("source", sorted({source for image in IMAGES for source in copied(image)}))
 def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     ignored, *rules = [line for line in lines if not line.startswith("#")]
@@ -37,16 +39,17 @@ def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
     assert f"!{source}" in rules
 
 
-def test_the_image_installs_what_setup_cfg_calls_the_webhook() -> None:
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_image_installs_the_extra_of_its_name(image: str) -> None:
     setup = ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
-    (install,) = re.findall(r"pip --python \S+ install (.*?) &&", " ".join(instructions("RUN")))
+    (install,) = re.findall(r"pip --python \S+ install (.*?) &&", " ".join(instructions(image, "RUN")))
     *flags, target = install.split()
     assert all(flag.startswith("--") for flag in flags)
-    assert target == '".[webhook]"'
-    assert "webhook" in setup["options.extras_require"]
+    assert target == f'".[{image}]"'
+    assert image in setup["options.extras_require"]
     packages = setup["options.packages.find"]["include"].split()
-    folders = [source for source in copied() if (REPOSITORY / source).is_dir()]
+    folders = [source for source in copied(image) if (REPOSITORY / source).is_dir()]
     assert folders
     assert all(any(fnmatch(folder, pattern) for pattern in packages) for folder in folders)
 
@@ -76,24 +79,26 @@ def installed(distributions: set[str]) -> set[str]:
     return found
 
 
-def test_the_image_has_what_the_webhook_imports() -> None:
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_image_has_what_is_imported(image: str) -> None:
     setup = ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
-    available = installed(set(setup["options.extras_require"]["webhook"].split()))
-    folders = [REPOSITORY / source for source in copied() if (REPOSITORY / source).is_dir()]
+    available = installed(set(setup["options.extras_require"][image].split()))
+    folders = [REPOSITORY / source for source in copied(image) if (REPOSITORY / source).is_dir()]
     names = set().union(*map(imported, folders)) - {folder.name for folder in folders}
     for name in names - sys.stdlib_module_names:
         distributions = {distribution.replace("_", "-").lower() for distribution in PACKAGES[name]}
-        assert distributions & available, f"{name} is not in the extra webhook"
+        assert distributions & available, f"{name} is not in the extra {image}"
 
 
 def test_every_stage_starts_from_the_same_pinned_python() -> None:
-    bases = {stage.split()[0] for stage in instructions("FROM")}
+    bases = {stage.split()[0] for image in IMAGES for stage in instructions(image, "FROM")}
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases.pop())
 
 
-def test_the_image_runs_the_webhook_as_nobody_in_particular() -> None:
-    assert instructions("USER") == ["65532:65532"]
-    assert instructions("ENTRYPOINT") == ['["python", "-m", "webhook"]']
-    assert instructions("CMD") == ['["serve"]']
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_image_runs_its_server_as_nobody_in_particular(image: str) -> None:
+    assert instructions(image, "USER") == ["65532:65532"]
+    assert instructions(image, "ENTRYPOINT") == [f'["python", "-m", "{image}"]']
+    assert instructions(image, "CMD") == ['["serve"]']

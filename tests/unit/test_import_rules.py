@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "api": set(),
     "webhook": {"api", "documents", "serving"},
     "controller": {"api", "documents", "serving"},
-    "bootstrapper": {"serving"},
+    "bootstrapper": {"documents", "serving"},
     "daemon": set(),
     "documents": set(),
     "serving": set(),
@@ -30,6 +30,11 @@ MAY_IMPORT = {
 
 PURE = (
     "api",
+    "bootstrapper/answers.py",
+    "bootstrapper/backoff.py",
+    "bootstrapper/events.py",
+    "bootstrapper/node.py",
+    "bootstrapper/rate.py",
     "webhook/admission",
     "webhook/context/landscape.py",
     "webhook/context/resolve.py",
@@ -95,10 +100,11 @@ def is_pure(path: str) -> bool:
 
 
 def impure(module: str) -> bool:
-    """Tell whether pure code may not import a module, be it a stranger or an impure part of the webhook."""
-    if within(module, {"webhook"}):
+    """Tell whether pure code may not import a module, be it a stranger or an impure part of its package."""
+    if within(module, {"bootstrapper", "webhook"}):
         # ``import webhook`` alone loads nothing: that package's __init__ is empty.
-        return not (module == "webhook" or any(within(module, {name_of(pure)}) for pure in PURE))
+        pure = {name_of(path) for path in PURE}
+        return module not in {"bootstrapper", "webhook"} and not within(module, pure)
     return within(module, IMPURE_MODULES)
 
 
@@ -181,6 +187,12 @@ def test_package_keeps_the_rules(package: str):
             "webhook/mutation/x.py is pure and imports webhook.settings.Settings",
         ),
         ("webhook/mutation/x.py", "open('f')", "webhook/mutation/x.py is pure and calls open()"),
+        ("bootstrapper/node.py", "import time", "bootstrapper/node.py is pure and imports time"),
+        (
+            "bootstrapper/answers.py",
+            "from bootstrapper.roster import Roster",
+            "bootstrapper/answers.py is pure and imports bootstrapper.roster.Roster",
+        ),
     ],
 )
 def test_the_checker_finds(path: str, source: str, offence: str):
@@ -201,6 +213,8 @@ def test_the_checker_finds(path: str, source: str, offence: str):
         ),
         ("tests/unit/x.py", "import webhook, daemon\nfrom tests.unit import y"),
         ("daemon/x.py", "import apiclient, socket\nfrom . import wire"),
+        ("bootstrapper/answers.py", "from bootstrapper.node import Node"),
+        ("bootstrapper/sources/x.py", "import documents, kubernetes, time"),
     ],
 )
 def test_the_checker_allows(path: str, source: str):

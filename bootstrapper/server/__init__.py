@@ -1,0 +1,1 @@
+"""The thin shell around the answers: HTTP, TLS, processes, figures."""
