@@ -336,7 +336,7 @@ def main() -> None:
     for name, section in SECTIONS.items():
         if arguments.only in (None, name):
             table = section(sizes)
-            print(f"{name}, after {time.monotonic() - start:.0f} s\n\n{table}\n")
+            print(f"{name}, after {time.monotonic() - start:.0f} s\n\n{table}\n", flush=True)
             if arguments.write:
                 write_section(name, table, DOCUMENT)
     if arguments.write:

@@ -16,6 +16,7 @@ MAX_NEWCOMERS = 256
 """Peers that wait to be asked whether they answer; more are left to be met in lookups."""
 
 _AT_ONCE = 8  # peers asked
+_MEETING_DELAY = 0.2  # seconds after which who connects because it is being asked has answered
 _LOST_TICK = 5.0  # seconds between looks at who is lost
 _REFRESH_GAP = 30.0  # seconds between refreshes, however often one is wanted
 
@@ -57,17 +58,21 @@ class Upkeep:
     async def _meet_newcomers(self) -> None:
         while True:
             await self._came.wait()
+            if self._table:
+                await asyncio.sleep(_MEETING_DELAY)
             self._came.clear()
             newcomers, self._newcomers = self._newcomers, {}
             await _for_each(newcomers.values(), self._meet)
 
     async def _meet(self, peer: PeerInfo) -> None:
+        if self._table.get(peer.id):
+            return
         silent_since = asyncio.get_running_loop().time() - REFRESH_INTERVAL
         in_the_way = self._table.in_the_way_of(peer.id, silent_since)
         if in_the_way is not None:
             await self._search.ask(in_the_way, _PING)
         if self._table.has_room_for(peer.id):
-            await self._search.ask(peer, Message(MessageType.FIND_NODE, self._table.local.raw))
+            await self._search.ask(peer, _PING)
 
     async def _seek_lost(self) -> None:
         while True:

@@ -22,19 +22,19 @@ async def contents_of(cluster: Cluster, size: int, keys: int) -> Contents:
         await asyncio.sleep(0.02)
     await asyncio.sleep(30)
     contents = Contents(cluster)
-    for port in cluster.ports:
+    for port in cluster.ports[:50]:
         contents.give(port, keys)
     await asyncio.sleep(60)
     return contents
 
 
-@pytest.mark.parametrize(("size", "searches"), [(20, 1000), (200, 300)])
+@pytest.mark.parametrize(("size", "searches"), [(20, 400), (200, 200)])
 @virtual
 async def test_without_churn_everything_is_found_in_few_hops(size: int, searches: int):
     async with Cluster(1, Conditions(codec=False)) as cluster:
         contents = await contents_of(cluster, size, 1)
-        found = await contents.search(searches, cluster.ports, cluster.ports)
-        assert success(found) > 0.999
+        found = await contents.search(searches, cluster.ports[-50:], list(contents.provided))
+        assert success(found) == 1
         for number in range(30):
             port, key = cluster.random.choice(cluster.ports), content_key(f"nowhere {number}")
             walked = await walk(port, key)
