@@ -12,7 +12,8 @@ from typing import Any
 import api
 import documents
 from controller import rendering
-from controller.certificates import EMPTY, Certificates, renew
+from controller.certificates.keeping import renew
+from controller.certificates.model import EMPTY, Certificates
 from controller.desired import desired, host
 from controller.lifecycle.extension import is_ours
 from controller.objects import certificate_secrets

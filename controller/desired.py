@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controller.certificates import Certificates
+from controller.certificates.model import Certificates
 from controller.objects import certificate_secrets, names, shoot_access
 from controller.objects.bootstrapper import bootstrapper
 from controller.objects.exposure import exposure

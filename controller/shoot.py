@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import api
-from controller.certificates import Rotation
+from controller.certificates.rotation import Rotation
 
 _KUBECONFIG_ANNOTATION = "generic-token-kubeconfig.secret.gardener.cloud/name"
 _KUBECONFIG = "generic-token-kubeconfig"

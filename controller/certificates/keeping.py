@@ -11,7 +11,6 @@ already, trusts one authority alone can verify it all the same:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,28 +26,8 @@ from controller.certificates.authority import (
     new_certificate,
     pem,
 )
+from controller.certificates.model import Certificates, Data
 from controller.certificates.rotation import Rotation, Step, Term, next_step
-
-Data = Mapping[str, bytes]
-"""Data of a Secret, decoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Data of the three Secrets of a shoot; empty where there is no Secret yet."""
-
-    authority: Data
-    """``ca.crt``, ``ca.key`` and ``initiated``; during a rotation the predecessor as ``former.crt``,
-    ``former.key`` and ``former-initiated``, and the authorities signed by each other as
-    ``ca-by-former.crt`` and ``former-by-ca.crt``. The one thing that cannot be made again."""
-    server: Data
-    """``ca.crt``: all that is to be trusted; ``tls.crt``: the bootstrapper's certificate and what goes
-    with it; ``tls.key``."""
-    client: Data
-    """The same for the nodes."""
-
-
-EMPTY = Certificates({}, {}, {})
 
 
 def renew(

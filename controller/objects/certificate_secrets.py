@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from controller.certificates import Certificates
+from controller.certificates.model import Certificates
 from controller.objects import names
 
 Object = dict[str, Any]

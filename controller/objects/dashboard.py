@@ -86,7 +86,7 @@ def _savings() -> list[Object]:
         _stat(
             "Certificate",
             "Time until the bootstrapper's certificate ends",
-            "min(bootstrapper_certificate_expiry_timestamp_seconds) - time()",
+            "min(registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds) - time()",
             "s",
         ),
     ]

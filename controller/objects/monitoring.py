@@ -18,7 +18,7 @@ _TOKEN = {"credentials": {"name": "shoot-access-prometheus-shoot", "key": "token
 _TLS = {"insecureSkipVerify": True}
 
 _KEPT = "spegel_.+|http_request_duration_seconds_.+|http_response_size_bytes_.+|http_requests_inflight"
-_KEPT_OF_BOOTSTRAPPER = "bootstrapper_.+"
+_KEPT_OF_BOOTSTRAPPER = "registry_spegel_bootstrapper_.+"
 
 
 def monitoring(namespace: str, metrics_port: int) -> list[Object]:

@@ -72,10 +72,11 @@ def _node_alerts() -> list[Object]:
 
 def _seed_alerts() -> list[Object]:
     up = f'up{{job="{BOOTSTRAPPER}"}}'
+    certificate = "registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds"
     return [
         _alert(
             "BootstrapperUnreachable",
-            f"max({up}) == 0 or absent({up})",
+            f"absent({up} == 1)",
             "15m",
             visibility="operator",
             summary="New nodes cannot find the image cache of the others.",
@@ -84,8 +85,17 @@ def _seed_alerts() -> list[Object]:
             "its registry.",
         ),
         _alert(
+            "BootstrapperOutdated",
+            "min(registry_spegel_bootstrapper_answer_age_seconds) > 900",
+            "15m",
+            visibility="operator",
+            summary="New nodes may be told of nodes that are gone.",
+            description="The bootstrapper has not heard of the shoot's API server for {{ $value | "
+            "humanizeDuration }}, and still names the nodes that there were then.",
+        ),
+        _alert(
             "CertificateExpires",
-            f"min(bootstrapper_certificate_expiry_timestamp_seconds) - time() < {_EXPIRY_DAYS * 86400}",
+            f"min({certificate}) - time() < {_EXPIRY_DAYS * 86400}",
             "1h",
             visibility="operator",
             summary="The bootstrapper's certificate is not renewed.",
