@@ -223,7 +223,9 @@ def test_the_shoots_prometheus_selects_them(kind: str, component: str) -> None:
 def test_every_alert_says_whom_it_concerns_and_what_to_think_of_it() -> None:
     alerts = {rule["alert"]: rule for rule in rules_of_the_shoot() if "alert" in rule}
     assert {name: rule["labels"]["visibility"] for name, rule in alerts.items()} == ALERTS
-    for rule in alerts.values():
+    documented = (Path(__file__).parents[2] / "docs/controller.md").read_text()
+    for name, rule in alerts.items():
+        assert f"| `{name}` | {rule['labels']['visibility']} |" in documented
         labels = {"service": "registry-spegel", "type": "shoot", "severity": "warning"}
         assert rule["labels"].items() >= labels.items()
         assert rule["annotations"]["summary"].endswith(".")
