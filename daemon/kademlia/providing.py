@@ -20,7 +20,7 @@ WORKERS = 4
 SENDING = 16
 """Peers that are sent something at once."""
 BATCH = 256
-"""Messages sent in one go."""
+"""Keys sent in one go: what that takes to prepare does not keep others waiting."""
 
 _FEW = 3  # keys up to which each is looked up for itself, which takes less than to explore a region
 
@@ -73,39 +73,46 @@ class Providing:
         nearest = await self._search.closest(key)
         region = Region(key, nearest, self._random)
         keys = self._schedule.claim(region.prefix, region.length)
-        parts = [([key], nearest)]
+        await self._send([key], nearest)
         if len(keys) < _FEW:
-            parts += [([other], await self._search.closest(other)) for other in keys]
-        else:
-            while (target := region.next_target()) is not None:
-                region.explored(target, await self._search.closest(target))
-            parts.append((keys, region.peers))
-        for some, peers in parts:
-            await self._send(some, peers)
+            for other in keys:
+                await self._send([other], await self._search.closest(other))
+            return
+        while (target := region.next_target()) is not None:
+            region.explored(target, await self._search.closest(target))
+        await self._send(keys, region.peers)
 
     async def _send(self, keys: list[bytes], peers: list[PeerInfo]) -> None:
-        own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
+        """Send keys to the nearest of some peers; those that fail are not tried twice."""
+        alive = {peer.id.raw: peer for peer in peers}
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            enough = max(1, min(K, len(alive)) // 2)
+            reached = await self._send_batch(batch, alive)
+            missed = [key for key in batch if reached[key] < enough]
+            if missed:
+                self._schedule.failed(missed, asyncio.get_running_loop().time())
+                self._changed.set()
+
+    async def _send_batch(self, keys: list[bytes], alive: dict[bytes, PeerInfo]) -> Counter[bytes]:
+        """Send keys; return how many peers each has reached."""
         reached: Counter[bytes] = Counter()
-        by_id = {peer.id.raw: peer for peer in peers}
+        own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
+        if not own.addresses:
+            return reached
 
         async def send(peer: PeerInfo, assigned: list[bytes]) -> None:
-            async with self._sending:
-                for start in range(0, len(assigned), BATCH):
-                    batch = assigned[start : start + BATCH]
-                    messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in batch]
-                    try:
-                        await self._network.send(peer, messages)
-                    except NetworkError:
-                        self._search.failed(peer)
-                        return
-                    reached.update(batch)
+            messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in assigned]
+            try:
+                async with self._sending:
+                    await self._network.send(peer, messages)
+            except NetworkError:
+                self._search.failed(peer)
+                del alive[peer.id.raw]
+            else:
+                reached.update(assigned)
 
-        if own.addresses:
-            async with asyncio.TaskGroup() as tasks:
-                for raw, assigned in allocate(keys, peers).items():
-                    tasks.create_task(send(by_id[raw], assigned))
-        enough = max(1, len(peers[:K]) // 2)
-        missed = [key for key in keys if reached[key] < enough]
-        if missed:
-            self._schedule.failed(missed, asyncio.get_running_loop().time())
-            self._changed.set()
+        async with asyncio.TaskGroup() as tasks:
+            for raw, assigned in allocate(keys, alive.values()).items():
+                tasks.create_task(send(alive[raw], assigned))
+        return reached
