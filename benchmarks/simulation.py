@@ -229,7 +229,7 @@ def churn_section(sizes: Sequence[int]) -> str:
     rows = []
     for size in sizes:
         if size <= MAX_JOINING:
-            per_interval = churned(size, 4 if size <= 200 else 2)
+            per_interval = churned(size, 4 if size <= 200 else 1)
             rows.append([f"{size:,}", "evenly", f"{mean(per_interval):.2%}", f"{min(per_interval):.2%}"])
         if size >= 200:
             found = stale(size)
@@ -255,7 +255,7 @@ def partition_section(sizes: Sequence[int]) -> str:
     for size in sizes:
         if size > MAX_JOINING:
             continue
-        before, *after = healed(size, 45 * 60)
+        before, *after = healed(size, 25 * 60)
         lines[f"{size:,} nodes"] = [(float(minute), 100 * part) for minute, part in enumerate(after)]
         whole = next((minute for minute in range(len(after)) if min(after[minute:]) == 1), None)
         rows.append(
@@ -269,7 +269,7 @@ def partition_section(sizes: Sequence[int]) -> str:
     write_chart(
         "partition",
         line_chart(
-            "Searches across a partition of 45 minutes, after it has healed",
+            "Searches across a partition of 25 minutes, after it has healed",
             "minutes since",
             "found, %",
             lines,
