@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 JS = Path(__file__).parent / "js"
-LIMIT = 60.0
+LIMIT = 180.0
 """Seconds for any one call; only a broken node needs them."""
 
 

@@ -123,7 +123,7 @@ async def test_what_either_provides_the_other_finds(js: JsNodes, who_dials: str)
 async def test_fifty_mixed_nodes_are_one_network(js: JsNodes) -> None:
     source = loopback.Others()
     routers = [loopback.make_router(source) for _ in range(45)]
-    async with loopback.running(*routers), asyncio.timeout(120):
+    async with loopback.running(*routers), asyncio.timeout(300):
         nodes = [await js.start(f"node-{number}") for number in range(5)]
         for number, node in enumerate(nodes):
             await node.call("dial", address(routers[9 * number]))
