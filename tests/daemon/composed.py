@@ -1,25 +1,17 @@
 """The daemon as ``spegel registry`` composes it, but with the router in memory.
 
-Daemons of one process share a hub. ``python -m tests.daemon.composed ADDRESS:PORT FLAGS...`` runs one as a
-process, and it believes that the peer at that address has everything.
+Daemons of one process share a network.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import sys
 from collections.abc import AsyncIterator, Iterable
 from ipaddress import ip_address
 from typing import Any
 
-from daemon import logs
 from daemon.cli.commands import Registry as Settings
-from daemon.cli.parser import parse
-from daemon.cli.signals import stop_requested
-from daemon.cli.values import port_of
 from daemon.metrics import Metrics
 from daemon.routing.base import Peer
 from daemon.routing.memory import Hub, MemoryRouter
@@ -81,44 +73,3 @@ async def running(
         await daemon.aclose()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-
-
-class _Everything(dict[str, dict[str, Peer]]):
-    """What one peer holds: whatever it is asked for."""
-
-    def __init__(self, peer: Peer) -> None:
-        super().__init__()
-        self._peer = peer
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return {self._peer.id: self._peer, **super().get(key, {})}
-
-
-async def _run(peer_address: str, settings: Settings) -> None:
-    host, _, port = peer_address.rpartition(":")
-    peer = Peer("peer", (ip_address(host),), int(port))
-    hub = Hub()
-    hub.members[peer.id] = peer
-    hub.holders = _Everything(peer)
-    me = Peer("me", (ip_address("127.0.0.1"),), port_of(settings.registry_addr))
-    stop = stop_requested()
-    daemon = Daemon(
-        settings, read_inputs(settings), lambda _, metrics: MemoryRouter(hub, me, metrics.resolve_duration)
-    )
-    try:
-        daemon.listen()
-        await daemon.run(stop)
-    finally:
-        await daemon.aclose()
-
-
-def main() -> None:
-    """Run one daemon as a process."""
-    invocation = parse(["registry", *sys.argv[2:]], os.environ)
-    assert isinstance(invocation.command, Settings)
-    logs.configure(logging.INFO)
-    asyncio.run(_run(sys.argv[1], invocation.command))
-
-
-if __name__ == "__main__":
-    main()

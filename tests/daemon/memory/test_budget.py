@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import hashlib
+import http.client
 import io
+import os
 import sys
 import tarfile
 import threading
@@ -13,17 +16,22 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.daemon import composed
-from tests.daemon.cli.program import LIMIT, ROOT, Program, free_port, running_command
+from daemon.oci.descriptor import OCI_INDEX, OCI_MANIFEST
+from daemon.oci.digest import Digest
+from daemon.oci.manifest import OCI_CONFIG
+from tests.daemon.cli.program import LIMIT, ROOT, Program, running_command
 from tests.daemon.clients.programs import run
 from tests.daemon.containerd import Containerd, require_containerd
+from tests.daemon.images import LAYER as LAYER_TYPE
 from tests.daemon.images import TestImage, encode, make_image
 from tests.daemon.layouts import lay_out
 from tests.daemon.memory.cgroup import Cgroup, entering, memory_cgroup
-from tests.daemon.memory.downloads import Download
+from tests.daemon.memory.downloads import Download, at
+from tests.interop.namespaces import Machine, machines, require_namespaces
 
 pytestmark = pytest.mark.root
 
@@ -37,7 +45,8 @@ IMAGES = 500
 DIGESTS_OF_AN_IMAGE = 6
 LAYER = 24 * 2**20
 HUGE = "sha256:" + "a" * 64
-HUGE_SIZE = 10 * 1000**3
+HUGE_SIZE = int(os.environ.get("LOAD_GB", "1")) * 1000**3
+"""``./toxw -e load`` makes it 10 GB."""
 LARGE = "sha256:" + "b" * 64
 TRANSFERS = 64
 LARGE_IMAGE = make_image(IMAGES, large=LAYER)
@@ -51,11 +60,13 @@ def containerd(tmp_path: Path) -> Iterator[Containerd]:
     images["docker.io/library/app:1"] = LARGE_IMAGE
     with tmpfs(tmp_path / "containerd") as directory:  # on a disk, to write them takes a minute
         containerd = Containerd(directory)
-        containerd.start()
-        flags = ("--no-unpack", "--platform", "linux/amd64")
-        containerd.ctr("images", "import", *flags, "-", stdin=archive(images))
-        yield containerd
-        containerd.stop()
+        try:
+            containerd.start()
+            flags = ("--no-unpack", "--platform", "linux/amd64")
+            containerd.ctr("images", "import", *flags, "-", stdin=archive(images))
+            yield containerd
+        finally:
+            containerd.stop()
 
 
 @contextlib.contextmanager
@@ -66,12 +77,6 @@ def tmpfs(directory: Path) -> Iterator[Path]:
         yield directory
     finally:
         run("umount", directory)
-
-
-def add_sparse(layout: Path, digest: str, size: int) -> None:
-    """Add a blob of zeros that takes no room."""
-    with (layout / "blobs" / digest.replace(":", "/")).open("wb") as file:
-        file.truncate(size)
 
 
 def archive(images: dict[str, TestImage]) -> bytes:
@@ -93,14 +98,37 @@ def archive(images: dict[str, TestImage]) -> bytes:
     return buffer.getvalue()
 
 
+def lay_out_sparse(layout: Path) -> None:
+    """Write an image whose layers are full of zeros, take no room, and are not what their digests say."""
+    layers = {HUGE: HUGE_SIZE, LARGE: LAYER}
+    blobs: dict[Digest, bytes] = {}
+
+    def add(document: object) -> dict[str, Any]:
+        data = encode(document)
+        digest = Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        blobs[digest] = data
+        return {"digest": digest, "size": len(data)}
+
+    config = {"mediaType": OCI_CONFIG, **add({})}
+    descriptors = [
+        {"mediaType": LAYER_TYPE, "digest": digest, "size": size} for digest, size in layers.items()
+    ]
+    manifest = {"mediaType": OCI_MANIFEST, **add({"config": config, "layers": descriptors})}
+    index = add({"mediaType": OCI_INDEX, "manifests": [manifest]})
+    image = TestImage(index["digest"], manifest["digest"], config["digest"], (), blobs)
+    lay_out(layout, {"docker.io/library/huge:1": image})
+    for digest, size in layers.items():
+        with (layout / "blobs" / digest.replace(":", "/")).open("wb") as file:
+            file.truncate(size)
+
+
 @dataclass(frozen=True)
 class Subject:
     """A daemon in a cgroup."""
 
+    machine: Machine
     process: Program
     cgroup: Cgroup
-    registry: str
-    metrics: str
 
     def rss(self, field: str = "VmRSS") -> int:
         """Return what the kernel says, now (VmRSS) or at most so far (VmHWM), in bytes."""
@@ -109,7 +137,9 @@ class Subject:
 
     def advertised(self) -> int:
         """Return how many digests it advertises."""
-        text = urllib.request.urlopen(f"http://{self.metrics}/metrics").read().decode()
+        text = at(
+            self.machine, lambda: urllib.request.urlopen("http://127.0.0.1:9090/metrics").read()
+        ).decode()
         return sum(
             round(float(line.split()[1]))
             for line in text.splitlines()
@@ -118,42 +148,46 @@ class Subject:
 
 
 @contextlib.contextmanager
-def subject(*command: str) -> Iterator[Subject]:
-    """Run a daemon in a cgroup of its own."""
-    registry, metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    flags = ["--bootstrap-kind=static", f"--registry-addr={registry}", f"--metrics-addr={metrics}"]
-    with memory_cgroup(MEMORY_MAX) as cgroup:
-        program = entering(cgroup, sys.executable, "-m", *command, *flags)
-        with running_command(program) as process:
-            process.wait_for_log("listening")
-            yield Subject(process, cgroup, registry, metrics)
+def subject(machine: Machine, other: Machine, *flags: str) -> Iterator[Subject]:
+    """Run a daemon on a machine, in a cgroup of its own, that begins with the one on the other machine."""
+    bootstrap = (
+        f"--http-bootstrap-url=http://{other.host}:5090/id",
+        "--http-bootstrap-addr=:5090",
+        "--router-addr=:5001",
+    )
+    command = [sys.executable, "-m", "daemon", "registry", "--bootstrap-kind=http", *bootstrap, *flags]
+    with (
+        memory_cgroup(MEMORY_MAX) as cgroup,
+        running_command(entering(cgroup, *machine.command(*command))) as process,
+    ):
+        process.wait_for_log("listening")
+        yield Subject(machine, process, cgroup)
 
 
 @pytest.fixture
-def giver(tmp_path: Path) -> Iterator[Subject]:
+def cluster() -> Iterator[list[Machine]]:
+    """Two machines."""
+    require_namespaces()
+    # As where it is installed: with its bytecode beside the sources.
+    compileall.compile_dir(ROOT / "daemon", quiet=2)
+    with machines(2, 4) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def giver(tmp_path: Path, cluster: list[Machine]) -> Iterator[Subject]:
     """A daemon that has the huge blob and another one, on a disk."""
-    compiled()
-    layout = tmp_path / "layout"
-    (layout / "blobs/sha256").mkdir(parents=True)
-    lay_out(layout, {})
-    add_sparse(layout, HUGE, HUGE_SIZE)
-    add_sparse(layout, LARGE, LAYER)
-    with subject("daemon", "registry", f"--oci-layout={layout}") as giver:
+    lay_out_sparse(tmp_path / "layout")
+    with subject(*cluster, f"--oci-layout={tmp_path / 'layout'}") as giver:
         yield giver
 
 
 @pytest.fixture
-def taker(giver: Subject, containerd: Containerd) -> Iterator[Subject]:
+def taker(containerd: Containerd, cluster: list[Machine]) -> Iterator[Subject]:
     """A daemon beside containerd that relays what the other one has."""
     store = f"--containerd-sock={containerd.socket}", f"--containerd-content-path={containerd.content}"
-    with subject("tests.daemon.composed", giver.registry, *store) as taker:
+    with subject(*reversed(cluster), "--mirror-resolve-timeout=1s", *store) as taker:
         yield taker
-
-
-def compiled() -> None:
-    """See that bytecode is beside the sources, as where it is installed."""
-    compileall.compile_dir(ROOT / "daemon", quiet=2)
-    compileall.compile_file(Path(composed.__file__), quiet=2)
 
 
 def test_nodes_keep_within_their_memory(
@@ -166,9 +200,11 @@ def test_nodes_keep_within_their_memory(
     while (advertised := taker.advertised()) < IMAGES * DIGESTS_OF_AN_IMAGE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    at(taker.machine, lambda: wait_for(HUGE))
     report.append(f"with {advertised} digests {taker.rss() / MB:.1f} MB")
 
-    for name, load in (("64 transfers", transfers), ("10 GB past slow ones", huge_transfer)):
+    size = f"{HUGE_SIZE / 1e9:.0f} GB"
+    for name, load in (("64 transfers", transfers), (f"{size} past slow ones", huge_transfer)):
         started = time.monotonic()
         load(taker)
         report.append(f"{name} {time.monotonic() - started:.0f} s")
@@ -197,13 +233,13 @@ def transfers(daemon: Subject) -> None:
 
 
 def huge_transfer(daemon: Subject) -> None:
-    """Have 63 slow transfers, and 10 GB past them."""
+    """Have 63 slow transfers, and the huge one past them."""
     fast, slow = threading.Event(), threading.Event()
     fast.set()
     downloads = start(daemon, slow, TRANSFERS - 1)
     for download in downloads:
         assert download.under_way.wait(LIMIT)
-    huge = Download(daemon.registry, HUGE, fast)
+    huge = Download(daemon.machine, HUGE, fast)
     huge.start()
     assert huge.finish() == HUGE_SIZE
     assert all(download.is_alive() for download in downloads), "none of them was to end before"
@@ -211,9 +247,23 @@ def huge_transfer(daemon: Subject) -> None:
     finish(downloads)
 
 
+def wait_for(digest: str) -> None:
+    """Wait until a machine's daemon knows who has content."""
+    deadline = time.monotonic() + LIMIT
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1:5000", timeout=LIMIT)) as connection:
+        while True:
+            connection.request("HEAD", f"/v2/library/huge/blobs/{digest}")
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
+                return
+            assert time.monotonic() < deadline, response.status
+            time.sleep(0.1)
+
+
 def start(daemon: Subject, hurry: threading.Event, count: int) -> list[Download]:
     digests = [LARGE_IMAGE.layers[-1], LARGE] * count
-    downloads = [Download(daemon.registry, digest, hurry) for digest in digests[:count]]
+    downloads = [Download(daemon.machine, digest, hurry) for digest in digests[:count]]
     for download in downloads:
         download.start()
     return downloads
