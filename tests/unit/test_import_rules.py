@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "serving": set(),
     "demo": PRODUCT,
     "benchmarks": PRODUCT | {"demo"},
-    "tests": PRODUCT | {"demo", "benchmarks"},
+    "binary": set(),
+    "tests": PRODUCT | {"demo", "benchmarks", "binary"},
 }
 
 PURE = (

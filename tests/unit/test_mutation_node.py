@@ -76,6 +76,8 @@ def test_the_daemon_unit_is_the_proposals_with_the_flags_of_the_daemon() -> None
         "RestartSec=5",
         "MemoryHigh=80M",
         "MemoryMax=100M",
+        "StateDirectory=spegel",
+        "Environment=SPEGEL_UNPACK_DIR=/var/lib/spegel/program",
     ):
         assert line in lines
     assert (

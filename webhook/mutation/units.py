@@ -20,7 +20,7 @@ from webhook.mutation.files import (
 from webhook.mutation.model import MutationError, NodeContext
 
 STATE_DIRECTORY = "spegel"
-"""Below /var/lib; keeps the node's libp2p identity over restarts."""
+"""Below /var/lib; keeps the node's libp2p identity over restarts, and what the program is unpacked to."""
 
 _DAEMON = "spegel.service"
 _REGISTRY_ADDRESS = "--registry-addr=:"
@@ -76,6 +76,7 @@ RestartSec=5
 {_watchdog(context.program.watchdog_seconds)}MemoryHigh=80M
 MemoryMax=100M
 StateDirectory={STATE_DIRECTORY}
+Environment=SPEGEL_UNPACK_DIR=/var/lib/{STATE_DIRECTORY}/program
 ExecStart={command}
 """
 

@@ -1,0 +1,1 @@
+"""Builds the daemon as one file, for nodes that have no Python; see docs/binary.md."""
