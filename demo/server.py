@@ -80,7 +80,14 @@ def _is_ready(port: int, trust: ssl.SSLContext) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    try:
+        process.terminate()
+        _wait(process)
+    finally:
+        _wait(process)  # again, where a signal cut the first waiting short
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
