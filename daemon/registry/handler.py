@@ -146,7 +146,9 @@ class Registry:
             return None
         except (StoreError, TimeoutError) as error:
             self._metrics.store_errors.labels(target.kind).inc()
-            logger.warning("the store cannot tell about %s: %s", target.key, error or "no answer in time")
+            logger.warning(
+                "the store cannot tell about %s: %s", target.key, str(error) or "no answer in time"
+            )
             return None
 
     async def _local_manifest(self, request: Request, target: Target, digest: Digest) -> Response:

@@ -90,7 +90,7 @@ async def test_a_store_that_fails_is_a_miss(
 
 @pytest.mark.parametrize("path", PATHS)
 @virtual_time
-async def test_a_store_that_hangs_is_a_miss(path: str, tmp_path: Path) -> None:
+async def test_a_store_that_hangs_is_a_miss(path: str, caplog: pytest.LogCaptureFixture) -> None:
     class Hanging(MemoryStore):
         async def resolve(self, name: str) -> Digest:
             await asyncio.Event().wait()
@@ -103,6 +103,7 @@ async def test_a_store_that_hangs_is_a_miss(path: str, tmp_path: Path) -> None:
         assert reply.status == 404
         assert now() < 3
         assert (await node.ask("/v2/")).status == 200
+    assert "no answer in time" in caplog.text
 
 
 @pytest.mark.parametrize("path", [BY_TAG, BY_DIGEST])
