@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -40,7 +41,6 @@ from daemon.systemd import Notifier
 from daemon.web.handler import Pages, Surroundings
 from daemon.web.measure import Meter
 
-_PRIVATE_KEY = "private.key"
 _UPLOAD_BURST = 1.0
 """Seconds of the upload rate that may go out at once after a rest."""
 
@@ -65,6 +65,7 @@ class Inputs:
 
 def run_registry(settings: Settings) -> int:
     """Run the daemon until a signal comes; return the exit code."""
+    _allow_many_files()
     try:
         asyncio.run(_run(settings, read_inputs(settings)))
     except (StartError, ListenError, InvalidFilterError) as error:
@@ -90,10 +91,6 @@ def read_inputs(settings: Settings) -> Inputs:
         credentials = load_credentials()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"the password in {DIRECTORY} cannot be read: {error}") from error
-    if settings.http_bootstrap_cert_dir:
-        _check_certificates(Path(settings.http_bootstrap_cert_dir))
-    if settings.data_dir:
-        _check_data_directory(Path(settings.data_dir))
     if settings.oci_layout and not Path(settings.oci_layout).is_dir():
         raise StartError(f"--oci-layout: {settings.oci_layout} is no directory")
     return Inputs(filters, credentials)
@@ -167,7 +164,7 @@ class Daemon:
         )
         surroundings = Surroundings(
             version=version(),
-            node=socket.gethostname(),
+            host=socket.gethostname(),
             store_name=settings.oci_layout or f"containerd, namespace {settings.containerd_namespace}",
             store=self._store,
             router=self._router,
@@ -195,8 +192,13 @@ class Daemon:
         """
         self._registry_server.listen(self._settings.registry_addr)
         self._metrics_server.listen(self._settings.metrics_addr)
-        addresses = {"registry": self._settings.registry_addr, "metrics": self._settings.metrics_addr}
-        logger.info("listening", extra=addresses)
+        settings = self._settings
+        addresses = {
+            "registry": settings.registry_addr,
+            "metrics": settings.metrics_addr,
+            "router": settings.router_addr,
+        }
+        logger.info("listening", extra={**addresses, "id": self._router.id})
         self._notifier.ready()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -262,27 +264,14 @@ async def _endless(name: str, work: Coroutine[None, None, None]) -> None:
     raise PartEndedError(name)
 
 
-def _check_data_directory(directory: Path) -> None:
-    """See that this node's identity can be read, or written."""
-    if not directory.is_dir():
-        raise StartError(f"--data-dir: {directory} is no directory")
-    try:
-        (directory / _PRIVATE_KEY).read_bytes()
-    except FileNotFoundError:
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise StartError(f"--data-dir: {directory} cannot be written to") from None
-    except OSError as error:
-        raise StartError(f"this node's key {directory / _PRIVATE_KEY} cannot be read: {error}") from error
+def _allow_many_files() -> None:
+    """Use all of the open files that may be had.
 
-
-def _check_certificates(directory: Path) -> None:
-    """See that a client certificate has its key; as upstream has it, each of the files may be missing."""
-    found = [name for name in ("tls.crt", "tls.key") if (directory / name).exists()]
-    if len(found) == 1:
-        raise StartError(
-            f"--http-bootstrap-cert-dir: {directory} holds {found[0]} alone, "
-            "both tls.crt and tls.key are needed"
-        )
+    A service starts with 1,024, a number that only spares programs which use select(2): a rush of clients,
+    each with its socket, a peer's, two ends of a pipe or a file, needs more.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _local(address: str) -> tuple[str, int]:

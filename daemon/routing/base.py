@@ -22,6 +22,10 @@ class Peer:
 class Router(Protocol):
     """What the daemon needs of a router. Keys are digests and image names, as text."""
 
+    @property
+    def id(self) -> str:
+        """This node's own, the ``Peer.id`` by which others know it."""
+
     async def ready(self) -> bool:
         """Tell whether the node knows others and has been connected."""
 

@@ -72,6 +72,11 @@ class Libp2pRouter:
         """Return this node's ID and addresses."""
         return PeerInfo(self._host.peer_id, self._host.addresses())
 
+    @property
+    def id(self) -> str:
+        """This node's peer ID, in base58."""
+        return str(self._host.peer_id)
+
     async def ready(self) -> bool:
         """Tell whether other nodes have answered and still do."""
         return self._node.connected

@@ -38,6 +38,11 @@ class MemoryRouter:
         self._keys: set[str] = set()
         self._resolve_duration = resolve_duration
 
+    @property
+    def id(self) -> str:
+        """This node's own."""
+        return self._me.id
+
     async def ready(self) -> bool:
         """Tell whether the node runs and is not alone."""
         return self._me.id in self._hub.members and len(self._hub.members) > 1

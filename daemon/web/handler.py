@@ -45,8 +45,8 @@ class Surroundings:
     """What the pages show."""
 
     version: str
-    node: str
-    """This node's ID."""
+    host: str
+    """This machine's name."""
     store_name: str
     store: Store
     router: Router
@@ -92,7 +92,7 @@ class Pages:
         return Response(HTTPStatus.MOVED_PERMANENTLY, (("Location", page.ROOT),))
 
     def _metadata(self, _: Request) -> Response:
-        document = json.dumps({"libp2p": {"id": self._about.node}})
+        document = json.dumps({"libp2p": {"id": self._about.router.id}})
         return Response(HTTPStatus.OK, (("Content-Type", "application/json"),), document.encode())
 
     async def _overview(self, _: Request) -> Response:
@@ -108,7 +108,8 @@ class Pages:
         peers = [page.Node(peer.id, tuple(map(str, peer.addresses))) for peer in await about.router.peers()]
         overview = page.Overview(
             version=about.version,
-            me=page.Node(about.node, tuple(about.router.addresses())),
+            host=about.host,
+            me=page.Node(about.router.id, tuple(about.router.addresses())),
             store=about.store_name,
             ready=await about.router.ready(),
             now=time.time(),

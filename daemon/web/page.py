@@ -38,6 +38,8 @@ class Overview:
     """All that the page shows of the node."""
 
     version: str
+    host: str
+    """The machine's name."""
     me: Node
     store: str
     """Which store the images are in."""
@@ -60,7 +62,7 @@ class Overview:
 def overview_page(overview: Overview) -> str:
     """Return the page on the node."""
     return _page(
-        overview.me.id,
+        overview.host,
         _facts(overview),
         _section("Measure the pull of an image", _form(""), element("div", id="result")),
         _section("Last requests to other nodes", _requests(overview)),
@@ -104,7 +106,8 @@ def _section(title: str, *children: str) -> Html:
 def _facts(overview: Overview) -> Html:
     success = overview.last_success
     facts = {
-        "This node": overview.me.id,
+        "This node": overview.host,
+        "ID": overview.me.id,
         "Addresses": ", ".join(overview.me.addresses) or "none",
         "Ready": "yes" if overview.ready else "no: it knows no other node yet",
         "Last success of a peer": "none yet" if success is None else _ago(overview.now - success),

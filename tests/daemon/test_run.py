@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import resource
 import signal
 import socket
 import time
@@ -182,6 +183,28 @@ def test_it_can_start_again_on_the_same_port_at_once(tmp_path: Path) -> None:
             assert second.terminate() == 0
 
 
+def test_its_identity_is_kept_in_a_directory_that_it_makes(tmp_path: Path) -> None:
+    directory = tmp_path / "not" / "there"
+    identities = set()
+    for _ in range(2):
+        with node(tmp_path, "--data-dir", str(directory)) as daemon:
+            identities.add(daemon.process.wait_for_log("listening")["id"])
+            page = urllib.request.urlopen(f"http://{daemon.metrics}/debug/web/metadata").read()
+            identities.add(json.loads(page)["libp2p"]["id"])
+    (identity,) = identities
+    assert identity.startswith("12D3Koo")
+
+
+def test_it_takes_as_many_open_files_as_it_may(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        with node(tmp_path) as daemon:
+            assert resource.prlimit(daemon.process.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_systemd_is_told_and_pinged(tmp_path: Path) -> None:
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -199,9 +222,9 @@ def test_systemd_is_told_and_pinged(tmp_path: Path) -> None:
     ("flag", "value", "message"),
     [
         ("--oci-layout", "missing", "--oci-layout: {value} is no directory"),
-        ("--data-dir", "missing", "--data-dir: {value} is no directory"),
-        ("--data-dir", "unreadable", "this node's key {value}/private.key cannot be read"),
-        ("--http-bootstrap-cert-dir", "keyless", "{value} holds tls.crt alone, both tls.crt and tls.key"),
+        ("--data-dir", "unreadable", "the node's key {value}/private.key cannot be kept"),
+        ("--data-dir", "keyless/tls.crt", "the node's key {value}/private.key cannot be kept"),
+        ("--http-bootstrap-cert-dir", "keyless", "{value}: a certificate needs its key, but tls.key is"),
         ("--registry-filters", "(", "is no regular expression"),
         ("--mirrored-registries", "docker.io", "registry 'docker.io' must start with https://"),
         ("--registry-addr", "{taken}", "cannot listen on {value}: Address already in use"),
@@ -213,14 +236,15 @@ def test_what_keeps_it_from_starting_is_one_line_and_exit_code_1(
 ) -> None:
     (tmp_path / "unreadable" / "private.key").mkdir(parents=True)
     (tmp_path / "keyless").mkdir()
-    (tmp_path / "keyless" / "tls.crt").touch()
+    (tmp_path / "keyless" / "tls.crt").write_text("x")
     with socket.create_server(("127.0.0.1", 0)) as server:
         if value == "{taken}":
             value = f"127.0.0.1:{server.getsockname()[1]}"
         elif flag in {"--oci-layout", "--data-dir", "--http-bootstrap-cert-dir"}:
             value = str(tmp_path / value)
         free = [f"--{kind}-addr=127.0.0.1:{free_port()}" for kind in ("registry", "metrics")]
-        result = program.run("registry", "--bootstrap-kind=static", *free, flag, value)
+        kind = ["--bootstrap-kind=http", "--http-bootstrap-url=https://127.0.0.1"]
+        result = program.run("registry", *kind, *free, flag, value)
     assert result.returncode == 1
     (last,) = [json.loads(line) for line in result.stderr.splitlines() if '"ERROR"' in line]
     assert message.format(value=value) in last["msg"]

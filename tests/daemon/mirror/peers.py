@@ -240,6 +240,10 @@ class KnownPeers:
         self.lookups: list[str] = []
         self.abandoned = 0
 
+    @property
+    def id(self) -> str:
+        raise NotImplementedError
+
     async def ready(self) -> bool:
         return True
 

@@ -55,7 +55,8 @@ class RouterConformance:
             await two.advertise([DIGEST])
             (found,) = await find(one, DIGEST)
             (itself,) = await find(two, DIGEST)
-            assert found.id != itself.id
+            assert (found.id, itself.id) == (two.id, one.id)
+            assert one.id != two.id
 
     async def test_all_holders_are_found_each_once(self) -> None:
         async with self.network(4) as (one, *others):

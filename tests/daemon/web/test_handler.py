@@ -57,7 +57,15 @@ class Node:
         self.router._me = Peer(name, (LOOPBACK,), self.registry.port)
         meter = Meter(self.router, self.mirror.history, ("127.0.0.1", self.registry.port), None)
         about = Surroundings(
-            "1", name, "a layout", store, self.router, self.mirror.history, self.metrics, Filters(), meter
+            "1",
+            f"host of {name}",
+            "a layout",
+            store,
+            self.router,
+            self.mirror.history,
+            self.metrics,
+            Filters(),
+            meter,
         )
         self.pages = Server(
             Pages(about, web=offer.get("web", True), profiling=offer.get("profiling", False)), Quiet()

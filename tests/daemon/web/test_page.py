@@ -39,6 +39,7 @@ def record(**changes: object) -> Record:
 def overview(**changes: object) -> Overview:
     values: dict[str, object] = {
         "version": "1.2.3",
+        "host": "machine-1",
         "me": Node("node-1", ("/ip4/10.0.0.1/tcp/5001",)),
         "store": "containerd, namespace k8s.io",
         "ready": True,
@@ -61,7 +62,7 @@ def shown(page: str) -> str:
 def test_the_node_its_peers_its_images_and_the_last_requests_are_shown() -> None:
     page = shown(overview_page(overview()))
     for expected in [
-        "node-1", "/ip4/10.0.0.1/tcp/5001", "Readyyes", "30.0 s ago", "1.2.3", "2 h",
+        "machine-1", "node-1", "/ip4/10.0.0.1/tcp/5001", "Readyyes", "30.0 s ago", "1.2.3", "2 h",
         "2027-01-15 08:00:00 UTC",
         "Peers (1)", "node-2", "10.0.0.2, fd00::2",
         "Images (1)", "docker.io/library/alpine:3.20", DIGEST, "3.3 MiB",
@@ -142,6 +143,7 @@ def test_nothing_that_comes_from_outside_becomes_markup(one: str, two: str, thre
     pages = [
         overview_page(
             overview(
+                host=one,
                 me=Node(one, (two,)),
                 peers=[Node(one, (two, three))],
                 images=[ImageRow(one, two, 1)],
