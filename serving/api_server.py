@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _REASON_LENGTH = 300
+
+# The client writes certificates that stand in a kubeconfig into files, and removes them when a process ends.
+# A process that was forked later has to leave its parent's alone, and to make its own.
+os.register_at_fork(after_in_child=config.kube_config._temp_files.clear)  # there is no public way
+
 FAILURES = (urllib3.exceptions.HTTPError, client.ApiException, OSError)
 """What a request raises when it cannot be made or its answer cannot be read."""
 

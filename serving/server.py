@@ -86,7 +86,7 @@ def serve(options: Options, load: Callable[[Path], WSGIApplication]) -> None:
     _allow_descriptors(2 * options.connections + _OTHER_DESCRIPTORS)
     # Figures are shared by files, which the client library looks for when it is imported. Heartbeats
     # are files too. Both are best kept in memory; the root file system may be read-only.
-    directory = Path(tempfile.mkdtemp(prefix=f"{options.name}-", dir=_memory()))
+    directory = Path(tempfile.mkdtemp(prefix=f"{options.name}-", dir=memory()))
     figures = directory / "figures"
     figures.mkdir()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
@@ -120,7 +120,7 @@ class _Server(BaseApplication):
             "limit_request_line": arrival.MAX_REQUEST_LINE_BYTES,
             "limit_request_fields": arrival.MAX_HEADERS,
             "limit_request_field_size": arrival.MAX_HEADER_BYTES,
-            "worker_tmp_dir": _memory(),
+            "worker_tmp_dir": str(directory) if (directory := memory()) else None,
             "control_socket_disable": True,
             "logger_class": _Logger,
             "when_ready": self._say_where,
@@ -164,9 +164,9 @@ def _forget(_arbiter: Any, worker: Worker) -> None:
     multiprocess.mark_process_dead(worker.pid)
 
 
-def _memory() -> str | None:
-    usable = _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK)
-    return str(_SHARED_MEMORY) if usable else None
+def memory() -> Path | None:
+    """Return a directory in memory, or None where there is none that can be written to."""
+    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 def _allow_descriptors(number: int) -> None:

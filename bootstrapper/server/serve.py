@@ -42,7 +42,7 @@ def serve(settings: ServerSettings) -> None:
     certificate = None
     if settings.tls_certificate and settings.tls_key:
         certificate = Certificate(settings.tls_certificate, settings.tls_key, settings.client_authorities)
-    configured.check(settings)
+    configured.check(settings, server.memory())
     gate = Gate(RateLimit(settings.rate, settings.burst))
     context = certificate.context if certificate else None
 

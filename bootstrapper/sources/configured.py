@@ -19,8 +19,12 @@ def source(settings: NodesSettings, directory: Path | None) -> Source:
     return ApiServer(settings.kubeconfig, timeout_seconds=settings.api_timeout_seconds, directory=directory)
 
 
-def check(settings: NodesSettings) -> None:
+def check(settings: NodesSettings, directory: Path | None) -> None:
     """Try the configuration, so that a mistake is said at once and not by each process.
+
+    Args:
+        settings: of which the source matters.
+        directory: see source().
 
     Raises:
         SourceError: it is not usable. An API server that does not answer is no mistake.
@@ -32,6 +36,6 @@ def check(settings: NodesSettings) -> None:
     from serving import api_server  # noqa: PLC0415 - the client takes 15 MB
 
     try:
-        api_server.connect(settings.kubeconfig)
+        api_server.connect(settings.kubeconfig, directory=directory)
     except api_server.ConfigurationError as error:
         raise SourceError("configuration", str(error)) from error

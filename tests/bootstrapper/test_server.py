@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -9,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -111,6 +113,25 @@ def test_with_several_processes_there_is_one_watch_and_its_end_is_survived(
         bootstrapper.wait_until(lambda: api.count()["list"] == 2)
         bootstrapper.wait_until(lambda: all(len(bootstrapper.addresses()) == 3 for _ in range(6)))
         assert api.count()["watch"] == 2
+
+
+def test_an_api_server_with_tls_is_followed_by_the_next_process_too(tmp_path: Path) -> None:
+    bootstrapper = Bootstrapper(tmp_path, kubeconfig=tmp_path / "kubeconfig")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bootstrapper.server_pair.certificate, bootstrapper.server_pair.key)
+    with ApiServer(node("a", "10.0.0.1"), tls=context) as api:
+        kubeconfig = json.loads(api.write_kubeconfig(tmp_path / "kubeconfig").read_text())
+        inline = base64.b64encode(bootstrapper.authority.certificate.read_bytes()).decode()
+        kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"] = inline
+        (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+        with bootstrapper:
+            bootstrapper.wait_until_ready()
+            (worker,) = bootstrapper.workers()
+            os.kill(worker, signal.SIGABRT)  # as gunicorn does when one hangs; it ends in good order
+            api.create(node("b", "10.0.0.2"))
+            bootstrapper.wait_until(lambda: bootstrapper.workers() not in ([], [worker]))
+            bootstrapper.wait_until(lambda: len(bootstrapper.addresses()) == 2)
+            assert bootstrapper.figure('source_failures_total{reason="disconnected"}') == 0
 
 
 def watcher(bootstrapper: Bootstrapper, api: ApiServer) -> int:
