@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-_HEAD_LIMIT = 16 * 1024
+from daemon.http.response_head import BadResponseError, ResponseHead, ResponseHeadReader
+
 _STEP = 256 * 1024
 
 
@@ -82,18 +83,18 @@ async def get(
     try:
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
+            head = await _read_head(reader)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise ClientError(f"{authority} gives no answer") from error
-        yield _parse(head, reader)
+        except BadResponseError as error:
+            raise ClientError(f"{authority}: {error}") from error
+        yield Answer(head.status, head.fields, reader)
     finally:
         writer.transport.abort()
 
 
-def _parse(head: bytes, reader: asyncio.StreamReader) -> Answer:
-    first, *lines = head[:_HEAD_LIMIT].decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
-        raise ClientError("the answer is no HTTP")
-    fields = (line.partition(":") for line in lines if line)
-    return Answer(int(rest[:3]), {name.lower(): value.strip() for name, _, value in fields}, reader)
+async def _read_head(reader: asyncio.StreamReader) -> ResponseHead:
+    head, collected = None, ResponseHeadReader()
+    while head is None:
+        head = collected.feed(await reader.readuntil(b"\r\n"))
+    return head

@@ -1,4 +1,4 @@
-"""What a peer answers: bytes in, a checked offer out.
+"""What a peer answers: a response head in, a checked offer out.
 
 A peer is a stranger. What it says of itself, its length, its digest and its range must agree with what was
 asked; an answer that does not is no answer, however it is framed.
@@ -10,44 +10,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httptools
-
 from daemon.mirror.fault import Fault, PeerError
 from daemon.oci.descriptor import BINARY, MANIFEST_MEDIA_TYPES
 from daemon.oci.digest import Digest, InvalidDigestError, parse_digest
 
 if TYPE_CHECKING:
+    from daemon.http.response_head import ResponseHead
     from daemon.mirror.wanted import Wanted
 
-HEAD_LIMIT = 16 * 1024
-"""Bytes of a response head."""
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a manifest: what the distribution specification tells registries to take at least."""
 
-_HEARD = frozenset(
-    {
-        b"content-encoding",
-        b"content-length",
-        b"content-range",
-        b"content-type",
-        b"docker-content-digest",
-        b"transfer-encoding",
-    }
-)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A response head, well-formed and nothing more."""
-
-    status: int
-    fields: dict[str, str]
-    """The fields that matter here, by lower-case name."""
-    reusable: bool
-    """Whether another request may follow on the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,52 +41,7 @@ class Offer:
     reusable: bool
 
 
-class HeadReader:
-    """Collects the bytes of one response head."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-        """What came behind the head."""
-        self._data = bytearray()
-        self._fields: dict[str, str] = {}
-
-    def feed(self, data: bytes) -> Head | None:
-        """Take bytes; return the head once it is complete.
-
-        Raises:
-            PeerError: it is too long or no head of HTTP/1.
-        """
-        searched = max(len(self._data) - 3, 0)
-        self._data += data
-        end = self._data.find(b"\r\n\r\n", searched)
-        if end < 0 and len(self._data) < HEAD_LIMIT:
-            return None
-        end += 4
-        if not 4 <= end <= HEAD_LIMIT:
-            raise PeerError(Fault.LIED, f"the response head is longer than {HEAD_LIMIT} bytes")
-        self.rest = bytes(self._data[end:])
-        return self._parse(bytes(self._data[:end]))
-
-    def _parse(self, data: bytes) -> Head:
-        parser = httptools.HttpResponseParser(self)
-        try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise PeerError(Fault.LIED, f"no HTTP response head: {error}") from error
-        if parser.get_http_version() not in {"1.0", "1.1"}:
-            raise PeerError(Fault.LIED, "the response is not HTTP/1")
-        return Head(parser.get_status_code(), self._fields, parser.should_keep_alive())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header field; called by the parser."""
-        if (name := name.lower()) not in _HEARD:
-            return
-        if (key := name.decode()) in self._fields:
-            raise PeerError(Fault.LIED, f"the response has {key} twice")
-        self._fields[key] = value.decode("latin-1")
-
-
-def agree(wanted: Wanted, head: Head, size: int | None = None) -> Offer:
+def agree(wanted: Wanted, head: ResponseHead, size: int | None = None) -> Offer:
     """Check a head against the request.
 
     Args:
@@ -132,7 +63,7 @@ def agree(wanted: Wanted, head: Head, size: int | None = None) -> Offer:
     return Offer(_digest(wanted, head), _media_type(wanted, head, total), total, first, length, head.reusable)
 
 
-def _check_status(wanted: Wanted, head: Head) -> None:
+def _check_status(wanted: Wanted, head: ResponseHead) -> None:
     expected = 200 if wanted.range is None else 206
     if head.status == expected:
         return
@@ -142,14 +73,14 @@ def _check_status(wanted: Wanted, head: Head) -> None:
     raise PeerError(fault, f"answered {head.status} where {expected} was to be expected")
 
 
-def _length(head: Head) -> int:
+def _length(head: ResponseHead) -> int:
     text = head.fields.get("content-length", "")
     if not _LENGTH.fullmatch(text):
         raise PeerError(Fault.LIED, "the response has no valid content-length")
     return int(text)
 
 
-def _range(wanted: Wanted, head: Head, length: int) -> tuple[int, int]:
+def _range(wanted: Wanted, head: ResponseHead, length: int) -> tuple[int, int]:
     """Return where the body starts and how large the whole content is."""
     text = head.fields.get("content-range")
     if wanted.range is None:
@@ -167,7 +98,7 @@ def _range(wanted: Wanted, head: Head, length: int) -> tuple[int, int]:
     return first, total
 
 
-def _digest(wanted: Wanted, head: Head) -> Digest:
+def _digest(wanted: Wanted, head: ResponseHead) -> Digest:
     """Return the digest; like upstream, take the one asked for when the peer does not repeat it."""
     text = head.fields.get("docker-content-digest")
     if text is None and wanted.digest is not None:
@@ -181,7 +112,7 @@ def _digest(wanted: Wanted, head: Head) -> Digest:
     return digest
 
 
-def _media_type(wanted: Wanted, head: Head, size: int) -> str:
+def _media_type(wanted: Wanted, head: ResponseHead, size: int) -> str:
     text = head.fields.get("content-type", BINARY).partition(";")[0].strip().lower()
     if not _MEDIA_TYPE.fullmatch(text):
         raise PeerError(Fault.LIED, "the response's content-type is no media type")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon.mirror.answer import HEAD_LIMIT, HeadReader, Offer, agree
+from daemon.http.response_head import HEAD_LIMIT, BadResponseError, ResponseHeadReader
+from daemon.mirror.answer import Offer, agree
 from daemon.mirror.connection import Connection, connect
 from daemon.mirror.fault import Fault, PeerError
 from daemon.mirror.question import compose
@@ -131,16 +132,20 @@ class Client:
             self._idle.pop()[2].close()
 
     async def _exchange(self, peer: Peer, connection: Connection, wanted: Wanted, size: int | None) -> Answer:
-        reader = HeadReader()
+        reader = ResponseHeadReader()
         heard = False
         try:
             question = compose(wanted, connection.address, peer.registry_port, self._credentials)
             await connection.send(question)
             head = None
             while head is None:
-                head = reader.feed(await connection.receive(HEAD_LIMIT))
+                data = await connection.receive(HEAD_LIMIT)
                 heard = True
+                head = reader.feed(data)
             offer = agree(wanted, head, size)
+        except BadResponseError as error:
+            connection.close()
+            raise PeerError(Fault.LIED, str(error)) from error
         except PeerError as error:
             connection.close()
             if not heard:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.mirror.answer import HEAD_LIMIT, Head, HeadReader, Offer, agree
+from daemon.http.response_head import ResponseHead, ResponseHeadReader
+from daemon.mirror.answer import Offer, agree
 from daemon.mirror.fault import Fault, PeerError
 from daemon.mirror.wanted import Wanted
 from daemon.oci.descriptor import BINARY, MANIFEST_MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
@@ -21,13 +22,13 @@ OTHER = "sha256:" + "0" * 64
 numbers = st.integers(0, 40)
 
 
-def parse(text: str) -> Head:
-    head = HeadReader().feed(text.replace("\n", "\r\n").encode("latin-1"))
+def parse(text: str) -> ResponseHead:
+    head = ResponseHeadReader().feed(text.replace("\n", "\r\n").encode("latin-1"))
     assert head is not None
     return head
 
 
-def head(status: int = 200, **changes: str | None) -> Head:
+def head(status: int = 200, **changes: str | None) -> ResponseHead:
     """A good head for a blob of 12 bytes but for what is changed; underscores stand for hyphens."""
     fields: dict[str, str | None] = {
         "content_type": LAYER,
@@ -38,91 +39,10 @@ def head(status: int = 200, **changes: str | None) -> Head:
     return parse(f"HTTP/1.1 {status} X\n{''.join(lines)}\n")
 
 
-def fault(wanted: Wanted, answer: Head, size: int | None = None) -> Fault:
+def fault(wanted: Wanted, answer: ResponseHead, size: int | None = None) -> Fault:
     with pytest.raises(PeerError) as raised:
         agree(wanted, answer, size)
     return raised.value.fault
-
-
-class TestHead:
-    TEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-Other: y\r\n\r\nabc"
-
-    @pytest.mark.parametrize("cut", range(1, len(TEXT)))
-    def test_may_come_in_any_pieces(self, cut: int) -> None:
-        reader = HeadReader()
-        first = reader.feed(self.TEXT[:cut])
-        whole = first or reader.feed(self.TEXT[cut:])
-        assert whole == Head(200, {"content-length": "3"}, reusable=True)
-        assert reader.rest == (self.TEXT[self.TEXT.index(b"abc") : cut] if first else b"abc")
-
-    def test_may_come_byte_by_byte(self) -> None:
-        reader = HeadReader()
-        heads = [reader.feed(self.TEXT[at : at + 1]) for at in range(len(self.TEXT) - 3)]
-        assert heads[:-1] == [None] * (len(heads) - 1)
-        assert heads[-1] is not None
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "SSH-2.0-OpenSSH\n\n",
-            "HTTP/2.0 200 OK\n\n",
-            "HTTP/0.9 200 OK\n\n",
-            "HTTP/1.1 2000 OK\n\n",
-            "HTTP/1.1 OK\n\n",
-            "HTTP/1.1 200 OK\nContent-Length : 3\n\n",
-            "HTTP/1.1 200 OK\n Content-Length: 3\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: 3\nContent-Length: 3\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: 3\nContent-Length: 4\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: -3\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: 3, 3\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: 99999999999999999999\n\n",
-            "HTTP/1.1 200 OK\nContent-Length: 3\nTransfer-Encoding: chunked\n\n",
-            "HTTP/1.1 200 OK\nDocker-Content-Digest: a\nDocker-Content-Digest: b\n\n",
-            "HTTP/1.1 200 OK\nContent-Range: a\nContent-Range: a\n\n",
-            "HTTP/1.1 200 OK\nno field\n\n",
-            "HTTP/1.1 200 OK\nX: a\0b\n\n",
-            "HTTP/1.1 101 Switching\nUpgrade: h2c\nConnection: upgrade\n\n",
-        ],
-    )
-    def test_that_is_none_is_refused(self, text: str) -> None:
-        with pytest.raises(PeerError) as raised:
-            agree(blob(b"abc"), parse(text))
-        assert raised.value.fault is Fault.LIED
-
-    def test_with_bare_line_feeds_never_ends(self) -> None:
-        assert HeadReader().feed(b"HTTP/1.1 200 OK\nContent-Length: 3\n\n") is None
-
-    def test_that_is_too_long_is_refused(self) -> None:
-        giant = b"HTTP/1.1 200 OK\r\nX: " + b"a" * HEAD_LIMIT + b"\r\n\r\n"
-        with pytest.raises(PeerError, match="longer than"):
-            HeadReader().feed(giant)
-
-    def test_that_never_ends_is_refused_at_the_limit(self) -> None:
-        reader = HeadReader()
-        line = b"X: aaaaa\r\n"
-        for _ in range(HEAD_LIMIT // len(line)):
-            assert reader.feed(line) is None
-        with pytest.raises(PeerError, match="longer than"):
-            reader.feed(line)
-
-    @pytest.mark.parametrize(
-        ("text", "reusable"),
-        [
-            ("HTTP/1.1 200 OK\nContent-Length: 3\n\n", True),
-            ("HTTP/1.1 200 OK\nContent-Length: 3\nConnection: close\n\n", False),
-            ("HTTP/1.0 200 OK\nContent-Length: 3\n\n", False),
-        ],
-    )
-    def test_says_whether_the_connection_lives_on(self, text: str, *, reusable: bool) -> None:
-        assert parse(text).reusable is reusable
-
-    @given(st.binary(max_size=300))
-    def test_made_of_rubbish_is_refused_or_unfinished(self, data: bytes) -> None:
-        try:
-            whole = HeadReader().feed(data)
-        except PeerError:
-            return
-        assert whole is None or data.startswith(b"HTTP/1.")
 
 
 class TestBlob:
@@ -174,7 +94,7 @@ class TestBlob:
             (head(content_type="text/ä"), Fault.LIED),
         ],
     )
-    def test_is_refused_when_the_head_disagrees(self, answer: Head, expected: Fault) -> None:
+    def test_is_refused_when_the_head_disagrees(self, answer: ResponseHead, expected: Fault) -> None:
         assert fault(blob(DATA), answer) is expected
 
     def test_of_another_size_than_elsewhere_is_refused(self) -> None:
