@@ -1,0 +1,1 @@
+"""What to do about an Extension, and when: decisions only, no I/O."""

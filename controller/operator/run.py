@@ -1,0 +1,201 @@
+"""The running controller: kopf watches and reports health, and what is here does the rest.
+
+kopf gets one low-level handler for Extensions and nothing else. Only so it writes nothing into them:
+gardenlet waits for exact annotations and finalizers, which kopf's own handlers for creation or deletion would
+add to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import kopf
+import yaml
+
+from controller.operator import heartbeat, webhook
+from controller.operator.build import builder
+from controller.operator.client import Client, Object
+from controller.operator.extensions import Extensions
+from controller.operator.leader import Elected
+from controller.operator.login import NoApiServerError, log_in
+from controller.operator.reconciler import Reconciler
+from controller.operator.resources import EXTENSION
+from controller.settings import ControllerSettings
+
+NAME = "gardener-extension-registry-spegel"
+LEADER_LEASE = f"{NAME}-leader"
+_EXIT_SECONDS = 20
+_PAUSE_SECONDS = 1
+_log = logging.getLogger(__name__)
+
+
+class RegistrationError(Exception):
+    """The file with the webhook's registration cannot be used."""
+
+
+class _Backoffs:
+    """Seconds between tries, without an end: an API server that is away comes back."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 4), itertools.repeat(5))
+
+
+def run(settings: ControllerSettings) -> None:
+    """Run until told to stop by SIGTERM or SIGINT.
+
+    Raises:
+        NoApiServerError: nothing says where the API server is, or in which namespace this runs.
+        RegistrationError: see there.
+    """
+    if settings.kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # where kopf looks
+    _tame_logs()
+    login = partial(log_in, _kopf_settings())
+    namespace = settings.namespace or login().default_namespace
+    if not namespace:
+        raise NoApiServerError("in which namespace? --namespace says it outside of a pod")
+    asyncio.run(_run(settings, namespace, login))
+
+
+async def _run(
+    settings: ControllerSettings, namespace: str, login: Callable[[], kopf.ConnectionInfo]
+) -> None:
+    while not await _Controller(settings, namespace, login).run():
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class _Controller:
+    """Everything, until told to stop or until kopf gives up."""
+
+    def __init__(
+        self, settings: ControllerSettings, namespace: str, login: Callable[[], kopf.ConnectionInfo]
+    ) -> None:
+        clock = partial(datetime.now, UTC)
+        self._settings = settings
+        self._namespace = namespace
+        self._login = login
+        self._clock = clock
+        self._client = Client(login)
+        reconciler = Reconciler(self._client, builder(settings.options), clock)
+        self._extensions = Extensions(self._client, reconciler, clock)
+        self._registration = _registration(settings.webhook_registration)
+        self._broken: BaseException | None = None
+
+    async def run(self) -> bool:
+        """Run, and return whether that has ended because it was told to stop.
+
+        kopf ends when a watch is answered in a way that it does not know, such as with status 410. Then all
+        else ends too, and can begin anew.
+
+        Raises:
+            Exception: a mistake of ours.
+        """
+        registry = kopf.OperatorRegistry()
+        self._stop = asyncio.Event()
+        group, version = EXTENSION.api_version.split("/")
+        kopf.on.login(registry=registry)(self._log_in)
+        kopf.on.event(group, version, EXTENSION.plural, registry=registry)(self._see)
+        kopf.on.startup(registry=registry)(self._begin)
+        kopf.on.cleanup(registry=registry)(self._end)
+        address = self._settings.address
+        host = f"[{address}]" if address.version == 6 else str(address)
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=_kopf_settings(),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=self._stop,
+                liveness_endpoint=f"http://{host}:{self._settings.health_port}/healthz",
+            )
+        except Exception as error:  # noqa: BLE001 - kopf's errors are its own
+            _log.warning("kopf has given up, and begins anew: %s", error)
+            return False
+        if self._broken is not None:
+            raise self._broken
+        return True
+
+    def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
+        return self._login()
+
+    async def _see(self, *, event: kopf.RawEvent, **_: Any) -> None:
+        self._extensions.see(event["type"], dict(event["object"]))
+
+    async def _begin(self, **_: Any) -> None:
+        identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+        elected = Elected(self._client, self._namespace, LEADER_LEASE, identity)
+        self._work = asyncio.create_task(elected.run(self._lead))
+        self._work.add_done_callback(self._note)
+
+    async def _end(self, **_: Any) -> None:
+        self._work.cancel()
+        await asyncio.wait([self._work])
+        await self._client.close()
+
+    def _note(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled():
+            self._broken = work.exception()
+        self._stop.set()
+
+    async def _lead(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._extensions.work(self._settings.workers))
+            tasks.create_task(self._extensions.check())
+            tasks.create_task(heartbeat.beat(self._client, self._namespace, NAME))
+            if self._registration is not None:
+                tasks.create_task(
+                    webhook.keep(self._client, self._namespace, self._registration, self._clock)
+                )
+
+
+def _tame_logs() -> None:
+    """Keep kopf from saying a line for each event, and from adding what is no JSON to its lines."""
+    logger = logging.getLogger("kopf.objects")
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(_without_objects)
+
+
+def _without_objects(record: logging.LogRecord) -> bool:
+    for name in ("k8s_ref", "k8s_skip", "settings"):
+        record.__dict__.pop(name, None)
+    return True
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # What there is on a seed is there from the beginning, and the right to watch all kinds is not needed.
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = _Backoffs()
+    settings.networking.request_timeout = 30
+    settings.watching.chunk_size = 500
+    settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
+    return settings
+
+
+def _registration(file: Path | None) -> Object | None:
+    if file is None:
+        return None
+    try:
+        loaded = yaml.safe_load(file.read_text("utf-8"))
+        service = loaded["webhooks"][0]["clientConfig"]["service"]
+        usable = all(isinstance(service[key], str) for key in ("name", "namespace"))
+        usable = usable and isinstance(loaded["metadata"]["name"], str)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RegistrationError(f"{file}: {error}") from error
+    except (KeyError, TypeError, IndexError):
+        usable = False
+    if not usable:
+        raise RegistrationError(f"{file}: must be a MutatingWebhookConfiguration that leads to a Service")
+    registration: Object = loaded
+    return registration

@@ -1,0 +1,93 @@
+"""``python -m controller run`` as it runs in a pod."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controller.operator.resources import LEASE
+from controller.operator.run import LEADER_LEASE
+from tests.controller.seed import Seed
+
+
+class Controller:
+    """One process."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.port = port
+        self.lines: list[dict[str, Any]] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.lines.append(json.loads(line))
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def end(self) -> int:
+        """Tell it to stop, and return its exit status."""
+        if self.process.returncode is None:
+            self.signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            status = await self.process.wait()
+            await self._reading
+        return status
+
+
+@contextlib.asynccontextmanager
+async def controller(
+    seed: Seed, directory: Path, *flags: str, is_silent: bool = True
+) -> AsyncIterator[Controller]:
+    """A process with credentials of its own; it must end well, and in silence without a traceback."""
+    file = directory / "controller.kubeconfig"
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    if seed.server is not None:
+        config["users"][0]["user"] = {"token": "controller"}
+    file.write_text(yaml.safe_dump(config))
+    port = _free_port()
+    arguments = ["run", "--namespace", seed.own_namespace, "--kubeconfig", str(file)]
+    arguments += ["--address", "127.0.0.1", "--health-port", str(port), *flags]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-m", "controller", *arguments, stderr=PIPE
+    )
+    running = Controller(process, port)
+    try:
+        yield running
+    finally:
+        status = await running.end()
+    errors = [line for line in running.lines if line["level"] in {"ERROR", "CRITICAL"}]
+    assert status in {0, -signal.SIGKILL}, running.lines
+    assert not (is_silent and [line for line in errors if "exc_info" in line]), errors
+
+
+async def until_leading(seed: Seed, *others: str | None) -> str:
+    """Wait until somebody leads who is none of these, and return who."""
+    found = await seed.until(
+        LEASE,
+        LEADER_LEASE,
+        lambda lease: bool(lease) and lease["spec"]["holderIdentity"] not in {"", *others},
+        seed.own_namespace,
+        60,
+    )
+    assert found is not None
+    return str(found["spec"]["holderIdentity"])
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
