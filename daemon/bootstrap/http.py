@@ -51,7 +51,7 @@ class HttpSource:
         Raises:
             BootstrapError: there is no usable answer.
         """
-        url = self._url.geturl()
+        url = self._url._replace(netloc=_authority(self._url)).geturl()  # without a password, for the log
         try:
             context = client_context(self._certificates) if self._url.scheme == "https" else None
             async with asyncio.timeout(_PATIENCE):
@@ -93,6 +93,10 @@ def _candidate(entry: dict[str, object]) -> Candidate | None:
     return Candidate(peer_id, tuple(addresses)) if addresses else None
 
 
+def _authority(url: SplitResult) -> str:
+    return url.netloc.rpartition("@")[2]
+
+
 class _AnswerError(Exception):
     """The answer is not what was asked for."""
 
@@ -102,10 +106,9 @@ async def _get(url: SplitResult, context: ssl.SSLContext | None) -> bytes:
     host = str(url.hostname)
     reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_STEP)
     try:
-        authority = url.netloc.rpartition("@")[2]
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         writer.write(
-            f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: application/json\r\n"
+            f"GET {target} HTTP/1.1\r\nHost: {_authority(url)}\r\nAccept: application/json\r\n"
             "User-Agent: spegel\r\nConnection: close\r\n\r\n".encode("ascii")
         )
         answer = _Answer()

@@ -130,6 +130,14 @@ async def test_a_list_over_http() -> None:
         assert request.startswith(b"GET /bootstrap-nodes?zone=a HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
+async def test_a_password_in_the_url_gets_into_no_message() -> None:
+    async with serving(response(status="503 Unavailable")) as (url, _):
+        with pytest.raises(BootstrapError) as raised:
+            await HttpSource(url.replace("http://", "http://user:secret@"), None).find()
+    assert str(raised.value).startswith(url)
+    assert "secret" not in str(raised.value)
+
+
 async def test_an_answer_in_chunks() -> None:
     halves = (LIST[:30], LIST[30:])
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(half), half) for half in halves)
