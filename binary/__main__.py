@@ -1,21 +1,20 @@
 """``python -m binary``: build ``dist/spegel``, its bill of materials and the licences of what is in it.
 
-Needs gcc, and a Python with a shared library (Debian: libpython3.11). What is built is made of that Python,
-of the wheels in requirements.lock, and of the daemon's sources.
+Needs gcc, libc6-dev and zlib1g-dev, and a Python with a shared library (Debian: libpython3.11). The program
+is made of that Python, of the wheels in requirements.lock, and of the daemon's sources.
 """
 
 from __future__ import annotations
 
 import argparse
 import configparser
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from binary import archive, libraries, licences, parts, sbom, tree
+from binary import archive, compiler, libraries, licences, parts, sbom, tree
 
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "binary" / "requirements.lock"
@@ -29,7 +28,7 @@ def main() -> None:
     output: Path = parser.parse_args().output
     try:
         build(output)
-    except libraries.LibraryError as error:
+    except (compiler.CompilerError, libraries.LibraryError) as error:
         sys.exit(f"binary: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"binary: {error.cmd[0]} failed with {error.returncode}")
@@ -45,7 +44,8 @@ def build(output: Path) -> None:
         program = work / "program"
         tree.lay_out(program, wheels, ROOT / "daemon")
         tree.describe(program, version(), commit())
-        _compile_interpreter(program)
+        (program / "bin").mkdir()
+        compiler.compile_interpreter(libraries.python_library(), program / "bin" / "spegel")
         tree.compile_modules(program)
         bundled = libraries.bundle(program)
         tree.strip(program)
@@ -53,7 +53,7 @@ def build(output: Path) -> None:
         components = parts.find(wheels, bundled)
         (output / "spegel.cdx.json").write_text(sbom.document(version(), components))
         (output / "spegel.licences.txt").write_text(licences.document(components))
-        compile_launcher(packed, output / "spegel")
+        compiler.compile_launcher(packed, output / "spegel")
     size = (output / "spegel").stat().st_size
     sys.stdout.write(f"{output / 'spegel'}: {size / 1e6:.1f} MB, {len(components)} parts\n")
 
@@ -89,30 +89,6 @@ def _install(wheels: Path) -> None:
     """Unpack the wheels of the lock file, and nothing else, to a directory."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--no-compile", "--require-hashes", f"--target={wheels}", f"--requirement={LOCK}"]
-    subprocess.run(command, check=True)
-
-
-def _compile_interpreter(program: Path) -> None:
-    (program / "bin").mkdir()
-    source = ROOT / "binary" / "interpreter.c"
-    _gcc(source, libraries.python_library(), output=program / "bin" / "spegel")
-
-
-def compile_launcher(packed: archive.Archive, output: Path) -> None:
-    """Make a self-extracting program of an archive."""
-    digest = hashlib.sha256(packed.listing + packed.content).hexdigest()[:32]
-    with tempfile.TemporaryDirectory() as directory:
-        listing, content = Path(directory, "listing"), Path(directory, "content")
-        listing.write_bytes(packed.listing)
-        content.write_bytes(packed.content)
-        values = {"HASH": digest, "LISTING": listing, "CONTENT": content}
-        definitions = [f'-D{name}="{value}"' for name, value in values.items()]
-        _gcc(ROOT / "binary" / "launcher.c", *definitions, "-l:libz.a", output=output)
-
-
-def _gcc(source: Path, *arguments: Path | str, output: Path) -> None:
-    warnings = ("-Wall", "-Wextra", "-Werror")
-    command = ["gcc", "-O2", "-s", *warnings, "-o", str(output), str(source), *map(str, arguments)]
     subprocess.run(command, check=True)
 
 

@@ -47,8 +47,8 @@ def judge(report: dict[str, Any]) -> Verdict:
 
 def main() -> None:
     """Print what is known, what is not, and how much was looked up."""
-    command = [sys.executable, "-m", "pip_audit", f"--requirement={LOCK}", "--require-hashes", "--disable-pip"]
-    command += ["--format=json", "--progress-spinner=off", f"--timeout={_TIMEOUT}"]
+    command = [sys.executable, "-m", "pip_audit", f"--requirement={LOCK}", "--require-hashes"]
+    command += ["--disable-pip", "--format=json", "--progress-spinner=off", f"--timeout={_TIMEOUT}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         verdict = judge(json.loads(result.stdout))

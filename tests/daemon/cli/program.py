@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
+_KEPT = {"PATH", "HOME", "LANG", "TMPDIR", "SPEGEL_UNPACK_DIR"}
 LIMIT = 20.0
 """Seconds for whatever is waited for; only a broken program needs them."""
 
@@ -24,7 +25,7 @@ LIMIT = 20.0
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command that ends of itself."""
     return subprocess.run(
-        _command(arguments),
+        command(*arguments),
         env=_environment(environment),
         capture_output=True,
         text=True,
@@ -77,7 +78,7 @@ class Program:
 @contextlib.contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[Program]:
     """Start the program; end it if the test has not."""
-    with running_command(_command(arguments), **environment) as program:
+    with running_command(command(*arguments), **environment) as program:
         yield program
 
 
@@ -107,10 +108,13 @@ def free_port() -> int:
         return port
 
 
-def _command(arguments: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "daemon", *arguments]
+def command(*arguments: str) -> list[str]:
+    """Return a command line of the program: from the sources, or the one that SPEGEL_PROGRAM names."""
+    named = os.environ.get("SPEGEL_PROGRAM")
+    program = [named] if named else [sys.executable, "-m", "daemon"]
+    return [*program, *arguments]
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    kept = {key: value for key, value in os.environ.items() if key in _KEPT}
     return {**kept, "PYTHONPATH": str(ROOT), "ROUTER_ADDR": "127.0.0.1:0", **more}

@@ -60,7 +60,7 @@ def test_version_as_text_and_as_json() -> None:
     text = run("version")
     assert text.returncode == 0
     assert re.fullmatch(
-        r"spegel version \S+( [0-9a-f]{40})?\nPython 3\.\d+\.\d+, .*protobuf \S+.*\n", text.stdout
+        r"spegel version \S+( [0-9a-f]{40}(-dirty)?)?\nPython 3\.\d+\.\d+, .*protobuf \S+.*\n", text.stdout
     )
     document = json.loads(run("version", "--format=json").stdout)
     assert document["build"]["version"] in text.stdout

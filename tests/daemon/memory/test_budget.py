@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import io
 import os
-import sys
 import tarfile
 import threading
 import time
@@ -23,7 +22,7 @@ import pytest
 from daemon.oci.descriptor import OCI_INDEX, OCI_MANIFEST
 from daemon.oci.digest import Digest
 from daemon.oci.manifest import OCI_CONFIG
-from tests.daemon.cli.program import LIMIT, ROOT, Program, running_command
+from tests.daemon.cli.program import LIMIT, ROOT, Program, command, running_command
 from tests.daemon.clients.programs import run
 from tests.daemon.containerd import Containerd, require_containerd
 from tests.daemon.images import LAYER as LAYER_TYPE
@@ -155,10 +154,10 @@ def subject(machine: Machine, other: Machine, *flags: str) -> Iterator[Subject]:
         "--http-bootstrap-addr=:5090",
         "--router-addr=:5001",
     )
-    command = [sys.executable, "-m", "daemon", "registry", "--bootstrap-kind=http", *bootstrap, *flags]
+    program = command("registry", "--bootstrap-kind=http", *bootstrap, *flags)
     with (
         memory_cgroup(MEMORY_MAX) as cgroup,
-        running_command(entering(cgroup, *machine.command(*command))) as process,
+        running_command(entering(cgroup, *machine.command(*program))) as process,
     ):
         process.wait_for_log("listening")
         yield Subject(machine, process, cgroup)
