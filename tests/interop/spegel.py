@@ -46,6 +46,16 @@ class Node:
         """What Spegel logged so far."""
         return (self._directory / "spegel.log").read_text()
 
+    @property
+    def pid(self) -> int:
+        """Spegel's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def command(self, *command: str) -> list[str]:
+        """Return a command that runs on this node."""
+        return self._machine.command(*command)
+
     def start(self) -> None:
         """Start Spegel."""
         flags = [

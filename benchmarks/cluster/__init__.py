@@ -1,0 +1,1 @@
+"""Routers in processes of their own, on loopback."""
