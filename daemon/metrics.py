@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import prometheus_client as prometheus
 from prometheus_client import Counter, Gauge, Histogram
 
-_SIZES = [1024.0 * 5**power for power in range(10)]
+# As upstream has them: with other buckets, figures of a mixed cluster could not be added up.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SIZES = tuple(1024 * 5**power for power in range(10))
 _REGISTRY_LABELS = 64
 
 prometheus.disable_created_metrics()
@@ -25,7 +29,10 @@ class Metrics:
             "spegel_mirror_last_success_timestamp_seconds", "When a peer last had what was asked for."
         )
         self.resolve_duration = self._histogram(
-            "spegel_resolve_duration_seconds", "Time until the router found the first peer.", None, "router"
+            "spegel_resolve_duration_seconds",
+            "Time until the router found the first peer.",
+            _SECONDS,
+            "router",
         )
         self.router_peers = self._gauge("spegel_router_peers", "Other nodes in the routing table.")
         self.advertised_keys = self._gauge("spegel_advertised_keys", "Keys advertised.", "registry")
@@ -39,7 +46,12 @@ class Metrics:
             "spegel_advertised_content_digests", "Content digests advertised.", "registry"
         )
         self.request_duration = self._histogram(
-            "http_request_duration_seconds", "Time to answer a request.", None, "handler", "method", "code"
+            "http_request_duration_seconds",
+            "Time to answer a request.",
+            _SECONDS,
+            "handler",
+            "method",
+            "code",
         )
         self.response_size = self._histogram(
             "http_response_size_bytes", "Size of response bodies.", _SIZES, "handler", "method", "code"
@@ -58,7 +70,7 @@ class Metrics:
         self.peers_tried = self._histogram(
             "spegel_mirror_peers_tried",
             "Peers asked for one mirrored request.",
-            [0, 1, 2, 3, 5, 8, 13],
+            (0, 1, 2, 3, 5, 8, 13),
             "cache",
         )
         self.resumed_transfers = self._counter(
@@ -95,7 +107,5 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: list[float] | None, *labels: str) -> Histogram:
-        if buckets is None:
-            return Histogram(name, text, labels, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
