@@ -10,7 +10,7 @@ import struct
 _BACKLOG = 1024
 _RECEIVE_BUFFER = 64 * 1024
 _FEW_BODIES = 2
-"""The kernel finds the best send buffer for each of so few, up to 4 MiB, which is worth a third of the speed."""
+"""The kernel finds the best send buffer for each of so few, up to 4 MiB: worth a third of the speed."""
 _SEND_BUFFERS = 4 * 1024 * 1024
 """Bytes that the send buffers of more bodies may take, about: clients that read nothing fill them."""
 _LEAST_SEND_BUFFER = 32 * 1024

@@ -3,7 +3,8 @@
 Nothing is said to be there on the strength of memory alone. A cached manifest keeps its file open and looks,
 for one system call, whether the file still has a name: garbage collection removes it, with or without an
 event. Blobs are opened anew for every request. Of content without a file nothing is remembered at all: the
-store is asked every time.
+store is asked every time. What an image's name points at is believed for a second, or until an event says
+that it has changed: so long may an answer have been on its way as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MAX_CACHED_MANIFEST = 64 * 1024
 MAX_CACHED_BYTES = 4 * 1024 * 1024
 MAX_CACHED_MANIFESTS = 256
 MAX_CACHED_DESCRIPTORS = 4096
+MAX_CACHED_NAMES = 1024
+NAME_VALIDITY = 1.0
 
 _READ = 64 * 1024
 
@@ -67,6 +70,7 @@ class Facts:
         self._bytes = 0
         self._descriptors: OrderedDict[Digest, Descriptor] = OrderedDict()
         self._loading: dict[Digest, asyncio.Future[Manifest]] = {}
+        self._names: OrderedDict[str, tuple[Digest, float]] = OrderedDict()
 
     def manifest(self, digest: Digest) -> Manifest | None:
         """Return a manifest that is known and in the store now."""
@@ -93,6 +97,23 @@ class Facts:
             if not loading.cancelled():
                 return loading.result()
         return manifest
+
+    async def resolve(self, name: str) -> Digest:
+        """Return what an image name points at, or pointed at a moment ago.
+
+        Raises:
+            StoreError: there is no such image (NotFoundError), or the store cannot be asked.
+        """
+        now = asyncio.get_running_loop().time()
+        known = self._names.get(name)
+        if known is not None and now < known[1]:
+            return known[0]
+        digest = await self._store.resolve(name)
+        self._names[name] = digest, now + NAME_VALIDITY
+        self._names.move_to_end(name)
+        if len(self._names) > MAX_CACHED_NAMES:
+            self._names.popitem(last=False)
+        return digest
 
     async def describe(self, digest: Digest) -> Descriptor:
         """Return a descriptor out of memory or the store. Whether the content is there, ``open`` tells.
@@ -136,6 +157,7 @@ class Facts:
     def clear(self) -> None:
         """Forget everything and let go of all files."""
         self._descriptors.clear()
+        self._names.clear()
         for digest in list(self._manifests):
             self._drop_manifest(digest)
 
@@ -145,6 +167,8 @@ class Facts:
             self.clear()
         elif event.kind is EventKind.CONTENT_DELETED and event.digest is not None:
             self.forget(event.digest)
+        elif event.name:
+            self._names.pop(event.name, None)
 
     async def _lead(self, digest: Digest) -> Manifest:
         """Read a manifest, and let all who wait for the same one have the outcome."""

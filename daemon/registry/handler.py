@@ -136,7 +136,7 @@ class Registry:
         """
         try:
             async with asyncio.timeout(_STORE_TIMEOUT):
-                digest = target.digest or await self._store.resolve(target.key)
+                digest = target.digest or await self._facts.resolve(target.key)
                 if target.kind == "manifest":
                     return await self._local_manifest(request, target, digest)
                 return await self._local_blob(request, target, digest)

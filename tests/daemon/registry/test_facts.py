@@ -15,6 +15,7 @@ from daemon.registry import facts as module
 from daemon.registry.facts import CorruptContentError, Facts, WrongKindError
 from daemon.store.base import Content, Event, EventKind, NotFoundError, StoreError
 from tests.daemon.images import encode, make_image
+from tests.daemon.mirror.virtual_time import virtual_time
 from tests.daemon.registry.file_store import FileStore
 from tests.daemon.store.memory import MemoryStore
 
@@ -56,6 +57,43 @@ async def test_a_hot_blob_costs_an_open_and_no_description(store: FileStore) -> 
     for _ in range(3):
         (await facts.open(await facts.describe(IMAGE.layers[0]))).close()
     assert store.calls == ["describe", "open", "open", "open"]
+
+
+@virtual_time
+async def test_what_a_name_points_at_is_believed_for_a_second() -> None:
+    store = MemoryStore()
+    facts, name, other = Facts(store), "docker.io/library/alpine:3.20", make_image(2)
+    store.add(name, IMAGE)
+    assert [await facts.resolve(name) for _ in range(3)] == [IMAGE.index] * 3
+    assert store.calls == ["resolve"]
+    store.add(name, other)
+    await asyncio.sleep(module.NAME_VALIDITY)
+    assert await facts.resolve(name) == other.index
+    store.remove_name(name)
+    await asyncio.sleep(module.NAME_VALIDITY)
+    with pytest.raises(NotFoundError):
+        await facts.resolve(name)
+
+
+@pytest.mark.parametrize("kind", [EventKind.IMAGE_CHANGED, EventKind.IMAGE_DELETED, EventKind.RESYNC])
+async def test_an_event_ends_the_belief_in_a_name(kind: EventKind) -> None:
+    store = MemoryStore()
+    facts, name, other = Facts(store), "docker.io/library/alpine:3.20", make_image(2)
+    store.add(name, IMAGE)
+    await facts.resolve(name)
+    store.add(name, other)
+    facts.observe(Event(kind) if kind is EventKind.RESYNC else Event(kind, name))
+    assert await facts.resolve(name) == other.index
+
+
+async def test_names_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CACHED_NAMES", 2)
+    store = MemoryStore()
+    facts = Facts(store)
+    for number in (1, 2, 3, 1):
+        store.names[f"docker.io/a:{number}"] = IMAGE.index
+        await facts.resolve(f"docker.io/a:{number}")
+    assert store.calls == ["resolve"] * 4
 
 
 async def test_what_garbage_collection_removed_is_gone_without_an_event(store: FileStore) -> None:

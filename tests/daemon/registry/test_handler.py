@@ -17,6 +17,7 @@ from daemon.oci.descriptor import OCI_INDEX
 from daemon.oci.digest import Digest
 from daemon.oci.filters import parse_filters
 from daemon.registry.credentials import Credentials
+from daemon.store.base import Event, EventKind
 from tests.daemon.http.wire import Client, Gate, event
 from tests.daemon.images import make_image
 from tests.daemon.mirror.virtual_time import now, virtual_time
@@ -159,8 +160,9 @@ async def test_hot_content_costs_no_description(store: FileStore) -> None:
                 await client.get(BLOB, method=method)
         assert store.calls == ["open"] * 10
         store.calls.clear()
-        await client.get(BY_TAG)
-        assert store.calls == ["resolve"], "a tag may point elsewhere at any time"
+        for _ in range(5):
+            await client.get(BY_TAG)
+        assert store.calls == ["resolve"]
 
 
 async def test_a_tag_that_moves(store: FileStore) -> None:
@@ -168,6 +170,7 @@ async def test_a_tag_that_moves(store: FileStore) -> None:
     async with running(store) as node:
         assert (await node.ask(BY_TAG)).body == IMAGE.blobs[IMAGE.index]
         store.add(NAME, other)
+        node.facts.observe(Event(EventKind.IMAGE_CHANGED, NAME))
         assert (await node.ask(BY_TAG)).headers["docker-content-digest"] == other.index
 
 
