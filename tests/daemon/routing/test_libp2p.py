@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -67,7 +68,9 @@ async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
         async with loopback.running(third):
             await loopback.until_known(third, 1)
             await third.advertise([DIGEST])
-            assert [peer.id for peer in await find(first, DIGEST)] == [str(third.info().id)]
+            async with asyncio.timeout(loopback.PATIENCE):
+                while [peer.id for peer in await find(first, DIGEST)] != [str(third.info().id)]:
+                    await asyncio.sleep(0.01)
             assert await first.ready()
 
 
