@@ -71,6 +71,7 @@ async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
             async with asyncio.timeout(loopback.PATIENCE):
                 while [peer.id for peer in await find(first, DIGEST)] != [str(third.info().id)]:
                     await asyncio.sleep(0.01)
+            await loopback.until_known(first, 1)
             assert await first.ready()
 
 
