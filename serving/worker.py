@@ -23,6 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from serving import refusal
 from serving.arrival import Arrival
+from serving.turns import Turns
 
 if TYPE_CHECKING:
     from serving.server import Listener
@@ -31,6 +32,8 @@ LINGER_SECONDS = 2.0
 """How long a connection is read away before it is closed, and a silent one outlives the order to stop."""
 _READ_BYTES = 1 << 16  # more than a TLS record, so that none is left half-read where no poller sees it
 _UNREAD_BODY_SECONDS = 0.05
+_HANDSHAKES = 100  # under way at the same time
+_HANDSHAKE_PATIENCE_SECONDS = 0.25
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -46,8 +49,10 @@ class Connection(TConn):
         self._worker = worker
         self._context: ssl.SSLContext | None = None
         self._certificate_end = math.inf
-        self._greeted = self._listener.tls is None
-        self.descriptor = -1
+        self.greeted = self._listener.tls is None
+        """The handshake is done, or there is none."""
+        self.descriptor: int | None = None
+        """Where the poller watches it."""
         self.deadline = 0.0
         self.arrival: Arrival
 
@@ -68,7 +73,7 @@ class Connection(TConn):
         try:
             if not self.initialized:
                 self._start()
-            if not self._greeted:
+            if not self.greeted:
                 self._greet()
             while data := self.sock.recv(_READ_BYTES):
                 if self.arrival.feed(data):
@@ -87,7 +92,7 @@ class Connection(TConn):
     def dropped(self, error: OSError) -> None:
         """Tell the gate if the client never got so far as to ask for something."""
         gate = self._listener.gate
-        if gate is not None and not self._greeted and (why := refusal.reason(error)):
+        if gate is not None and not self.greeted and (why := refusal.reason(error)):
             gate.refused(why)
 
     def hand_over(self) -> None:
@@ -119,7 +124,7 @@ class Connection(TConn):
             if time.time() > self._certificate_end:
                 # OpenSSL does not look at the certificate of a session that is resumed.
                 raise refusal.ExpiredError
-        self._greeted = True
+        self.greeted = True
 
 
 class Worker(ThreadWorker):
@@ -129,6 +134,7 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._arriving: dict[Connection, None] = {}  # the one that has been quiet for longest comes first
         self._lingering: dict[Connection, None] = {}
+        self._handshakes: Turns[Connection] = Turns(_HANDSHAKES, _HANDSHAKE_PATIENCE_SECONDS)
         self._stopping = False
 
     def listener(self, bound: Any) -> Listener:
@@ -165,7 +171,7 @@ class Worker(ThreadWorker):
             self._dispatch(conn)
             return
         conn.sock.settimeout(0)
-        self._watch(conn, self._collect)
+        self._watch(conn, self._collect if conn.greeted else self._first_word)
         self._arriving[conn] = None
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
@@ -187,9 +193,17 @@ class Worker(ThreadWorker):
         self._watch(conn, self._read_away)
         self._lingering[conn] = None
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events, but not so long that those who wait for a handshake would notice."""
+        if self._handshakes:
+            timeout = min(timeout, _HANDSHAKE_PATIENCE_SECONDS)
+        super().wait_for_and_dispatch_events(timeout)
+
     def murder_pending(self) -> None:
         """Drop those whose time is over; the loop calls this at each turn."""
         now = time.monotonic()
+        for conn in self._handshakes.next(now):
+            self._watch(conn, self._collect)
         if not self.alive and not self._stopping:
             self._stopping = True
             for conn in self._arriving:
@@ -213,6 +227,12 @@ class Worker(ThreadWorker):
         deadline = time.monotonic() + _UNREAD_BODY_SECONDS
         return bool(keepalive) and bool(conn.parser.finish_body(deadline=deadline))
 
+    def _first_word(self, conn: Connection) -> None:
+        """The client has begun to speak; a silent one takes no place from others."""
+        self._unwatch(conn)
+        if conn.greeted or self._handshakes.begin(conn, time.monotonic()):
+            self._watch(conn, self._collect)
+
     def _collect(self, conn: Connection) -> None:
         try:
             complete = conn.receive()
@@ -220,6 +240,10 @@ class Worker(ThreadWorker):
             self.log.debug("dropped a connection: %s", error)
             self._drop(conn, error)
             return
+        if conn.greeted:
+            self._handshakes.end(conn)
+        else:
+            self._handshakes.progress(conn, time.monotonic())
         if complete:
             del self._arriving[conn]
             self._unwatch(conn)
@@ -238,6 +262,7 @@ class Worker(ThreadWorker):
 
     def _drop(self, conn: Connection, error: OSError) -> None:
         conn.dropped(error)
+        self._handshakes.end(conn)
         del self._arriving[conn]
         self._unwatch(conn)
         self.nr_conns -= 1
@@ -265,4 +290,6 @@ class Worker(ThreadWorker):
         self.poller.register(conn.descriptor, selectors.EVENT_READ, lambda _: callback(conn))
 
     def _unwatch(self, conn: Connection) -> None:
-        self.poller.unregister(conn.descriptor)
+        if conn.descriptor is not None:
+            self.poller.unregister(conn.descriptor)
+            conn.descriptor = None

@@ -211,6 +211,10 @@ class Handler(BaseHTTPRequestHandler):
                 given = orders.take()
                 events = store.since(version)
                 version = store.version
+            if given.raw:
+                yield given.raw
+            if given.cut:
+                raise ConnectionAbortedError
             if data := b"".join(_lines(events, target, matches)):
                 yield data
             if given.expire:
@@ -218,8 +222,6 @@ class Handler(BaseHTTPRequestHandler):
             if given.bookmark and self.query.get("allowWatchBookmarks") in ("true", "1"):
                 head = {"kind": resource.kind, "apiVersion": resource.api_version}
                 yield _line("BOOKMARK", head | {"metadata": {"resourceVersion": str(version)}})
-            if given.raw:
-                yield given.raw
 
     def _selector(self) -> Selector:
         return selector(self.query.get("labelSelector", ""), self.query.get("fieldSelector", ""))

@@ -37,17 +37,18 @@ class Request:
 class Orders:
     """What a watch is to do beside its work."""
 
+    cut: bool = False
     expire: bool = False
     bookmark: bool = False
     raw: bytes = b""
 
     def __bool__(self) -> bool:
-        return self.expire or self.bookmark or bool(self.raw)
+        return self.cut or self.expire or self.bookmark or bool(self.raw)
 
     def take(self) -> Orders:
         """Return the orders and have none."""
-        given = Orders(self.expire, self.bookmark, self.raw)
-        self.expire, self.bookmark, self.raw = False, False, b""
+        given = Orders(self.cut, self.expire, self.bookmark, self.raw)
+        self.cut, self.expire, self.bookmark, self.raw = False, False, False, b""
         return given
 
 
@@ -150,9 +151,9 @@ class ApiServer:
     def break_watches(self) -> None:
         """Cut every connection that a watch uses, in the middle of the stream."""
         with self.store.changed:
-            clients = list(self._running.watches)
-        for client in clients:
-            _cut(client)
+            for orders in self._running.watches.values():
+                orders.cut = True
+            self.store.changed.notify_all()
 
     def count(self) -> Counter[str]:
         """Count the requests by verb."""
