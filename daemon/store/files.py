@@ -59,6 +59,22 @@ def open_blob(root: int, digest: Digest) -> FileContent:
         return FileContent(open_regular(encoded, directory))
 
 
+def is_missing(root: str, digest: Digest) -> bool:
+    """Tell whether a blob has no file where others have theirs; False where that cannot be seen."""
+    try:
+        algorithm, _, encoded = parse_digest(digest).partition(":")
+    except InvalidDigestError:
+        return True
+    directory = os.path.join(root, "blobs", algorithm)  # noqa: PTH118  # asked for every request
+    try:
+        os.stat(os.path.join(directory, encoded))  # noqa: PTH116, PTH118
+    except FileNotFoundError:
+        return os.path.isdir(directory)  # noqa: PTH112
+    except OSError:
+        return False
+    return False
+
+
 def list_blobs(root: int) -> list[Digest]:
     """Return the digests of all that ``open_blob`` would open."""
     digests: list[Digest] = []

@@ -25,7 +25,7 @@ from daemon.store.containerd.connection import Connection
 from daemon.store.containerd.content import ApiContent
 from daemon.store.containerd.events import event_filters, parse_event
 from daemon.store.document import read_document
-from daemon.store.files import FileContent, open_blob
+from daemon.store.files import FileContent, is_missing, open_blob
 
 _SOURCE_LABEL = "containerd.io/distribution.source."
 _CALL_TIMEOUT = 3.0
@@ -85,7 +85,9 @@ class ContainerdStore:
             raise NotFoundError(f"image {name}: {error}") from error
 
     async def describe(self, digest: Digest) -> Descriptor:
-        """Return media type and size; always asks containerd."""
+        """Return media type and size; always asks containerd, if there is a file."""
+        if await self._is_missing(digest):
+            raise NotFoundError(f"content {digest} is not in the store")
         info = await self._info(digest)
         content = await self.open(digest)
         try:
@@ -209,6 +211,11 @@ class ContainerdStore:
             raise
         self._sizes[digest] = reply.info.size
         return reply.info
+
+    async def _is_missing(self, digest: Digest) -> bool:
+        """Tell whether there is no file of some content: of most of what nodes ask for there is none."""
+        root = await self._content_root()
+        return root is not None and is_missing(root, digest)
 
     async def _content_root(self) -> str | None:
         """Return the directory of the content plugin; None when containerd does not tell."""

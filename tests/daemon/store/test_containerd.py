@@ -96,6 +96,19 @@ async def test_content_once_known_is_opened_without_asking(harness, monkeypatch)
         (await harness.store.open(digest)).close()
 
 
+async def test_content_without_a_file_is_known_to_be_absent_without_asking(harness, monkeypatch):
+    image = make_image(1)
+    harness.add(ALPINE, image)
+    await harness.store.describe(image.index)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("containerd was asked")
+
+    monkeypatch.setattr(harness.store._connection, "call", refuse)
+    with pytest.raises(NotFoundError):
+        await harness.store.describe(make_image(2).index)
+
+
 async def test_sources_are_the_labels_of_a_pull(harness):
     image = make_image(1)
     harness.add(ALPINE, image)
