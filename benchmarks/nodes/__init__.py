@@ -1,0 +1,1 @@
+"""Two nodes as network namespaces, what runs on them, and clients."""
