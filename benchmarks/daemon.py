@@ -266,7 +266,8 @@ def main() -> None:
         near, far = stack.enter_context(two_machines())
         near_store = stack.enter_context(containerd(directory / "near"))
         far_store = stack.enter_context(containerd(directory / "far"))
-        image = import_image(far_store, sizes.layer)
+        image = import_image(far_store, "docker.io/library/big:1", sizes.layer)
+        import_image(near_store, "docker.io/library/other:1", 2**20)
         site = Site(near, far, image, sizes, near_store, far_store, directory, {})
         starts = [[one.name, *(f"{seconds:.2f}" for seconds in restart(one, site))] for one in spegels]
         for one in spegels:

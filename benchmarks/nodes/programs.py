@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 from benchmarks.nodes.machines import Machine, Running, running, wait_for
 
-NAME = "docker.io/library/big:1"
 _PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart")
 
 
@@ -72,11 +71,11 @@ def _ctr(it: Containerd, *arguments: str) -> list[str]:
     return ["ctr", "--address", str(it.socket), "--namespace", "k8s.io", *arguments]
 
 
-def import_image(it: Containerd, size: int) -> Image:
+def import_image(it: Containerd, name: str, size: int) -> Image:
     """Make an image whose layer has about that many bytes, none of them worth to be compressed."""
     archive = it.directory / "image.tar"
     with archive.open("wb") as file:
-        image = _write(file, size)
+        image = _write(file, name, size)
     subprocess.run(_ctr(it, "images", "import", "--no-unpack", str(archive)), check=True, capture_output=True)
     archive.unlink()
     for digest in (image.manifest, image.layer):
@@ -85,7 +84,7 @@ def import_image(it: Containerd, size: int) -> Image:
     return image
 
 
-def _write(file: BinaryIO, size: int) -> Image:
+def _write(file: BinaryIO, name: str, size: int) -> Image:
     """Write the archive of an image in the OCI layout."""
     block = os.urandom(2**20)
     inner = io.BytesIO()
@@ -126,7 +125,7 @@ def _write(file: BinaryIO, size: int) -> Image:
                 "layers": [{"mediaType": layer_type, "digest": layer_digest, "size": layer_size}],
             }
         )
-        names = {"io.containerd.image.name": NAME}
+        names = {"io.containerd.image.name": name}
         descriptor = {"mediaType": manifest_type, **manifest, "platform": system, "annotations": names}
         add("index.json", json.dumps({"schemaVersion": 2, "manifests": [descriptor]}).encode())
         entry = tarfile.TarInfo(f"blobs/sha256/{digest.hexdigest()}")
