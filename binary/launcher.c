@@ -21,10 +21,12 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -150,6 +152,17 @@ static int remove_all(int parent, const char *name) {
     return result ? result : unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* Has the kernel drop the content from memory, which is this service's as long as it is in the page cache. */
+static void forget_content(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)content + page - 1) / page * page, end = (uintptr_t)content_end / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (self < 0) return;
+    posix_fadvise(self, 0, 0, POSIX_FADV_DONTNEED);
+    close(self);
+}
+
 static int unpack(int base) {
     if (remove_all(base, PARTIAL) || remove_all(base, PROGRAM) || mkdirat(base, PARTIAL, 0755)) return -1;
     int partial = openat(base, PARTIAL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -157,6 +170,7 @@ static int unpack(int base) {
     int result = write_tree(partial);
     int error = errno;
     close(partial);
+    forget_content();
     if (result == 0) return renameat(base, PARTIAL, base, PROGRAM);
     remove_all(base, PARTIAL); /* the disk may be full: not with this */
     errno = error;
