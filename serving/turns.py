@@ -1,7 +1,7 @@
 """Who may begin a handshake: a queue, so that a thousand clients at once are served one after the other.
 
-Each handshake under way costs some 40 KB, and begun all at once they would also all end late. A client that
-keeps its handshake waiting gives up its place, so that slow ones do not hold up the others.
+Each connection costs some 40 KB from its handshake to its answer, and begun all at once they would also all
+end late. A client that keeps the server waiting gives up its place, so that slow ones do not hold up others.
 """
 
 from __future__ import annotations

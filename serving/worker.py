@@ -32,7 +32,7 @@ LINGER_SECONDS = 2.0
 """How long a connection is read away before it is closed, and a silent one outlives the order to stop."""
 _READ_BYTES = 1 << 16  # more than a TLS record, so that none is left half-read where no poller sees it
 _UNREAD_BODY_SECONDS = 0.05
-_HANDSHAKES = 100  # under way at the same time
+_HANDSHAKES = 100  # under way at the same time, up to the first answer
 _HANDSHAKE_PATIENCE_SECONDS = 0.25
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -181,6 +181,11 @@ class Worker(ThreadWorker):
             req.force_close()  # this request is answered; for the next one the client has to identify itself
         return super().handle_request(req, conn)
 
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """Go on after an answer; whoever waits for a handshake may begin."""
+        self._handshakes.end(conn)
+        super().finish_request(conn, fs)
+
     def linger(self, conn: Connection) -> None:
         """Close a connection without a reset, which could overtake the answer on its way to the client."""
         try:
@@ -203,6 +208,8 @@ class Worker(ThreadWorker):
         """Drop those whose time is over; the loop calls this at each turn."""
         now = time.monotonic()
         for conn in self._handshakes.next(now):
+            conn.expect()  # its time begins now: so far it was us who were slow
+            self._arriving[conn] = None
             self._watch(conn, self._collect)
         if not self.alive and not self._stopping:
             self._stopping = True
@@ -230,8 +237,10 @@ class Worker(ThreadWorker):
     def _first_word(self, conn: Connection) -> None:
         """The client has begun to speak; a silent one takes no place from others."""
         self._unwatch(conn)
-        if conn.greeted or self._handshakes.begin(conn, time.monotonic()):
+        if self._handshakes.begin(conn, time.monotonic()):
             self._watch(conn, self._collect)
+        else:
+            del self._arriving[conn]
 
     def _collect(self, conn: Connection) -> None:
         try:
@@ -240,10 +249,7 @@ class Worker(ThreadWorker):
             self.log.debug("dropped a connection: %s", error)
             self._drop(conn, error)
             return
-        if conn.greeted:
-            self._handshakes.end(conn)
-        else:
-            self._handshakes.progress(conn, time.monotonic())
+        self._handshakes.progress(conn, time.monotonic())
         if complete:
             del self._arriving[conn]
             self._unwatch(conn)

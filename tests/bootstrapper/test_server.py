@@ -209,6 +209,18 @@ def test_a_thousand_idle_and_slow_clients_hold_up_nobody(bootstrapper: Bootstrap
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_who_waits_for_a_turn_is_not_taken_for_slow(bootstrapper: Bootstrapper) -> None:
+    """Clients that stall get a hundred places for a quarter of a second; whoever comes then waits longer."""
+    bootstrapper.settings["client_timeout_seconds"] = 1
+    with bootstrapper, contextlib.ExitStack() as connections:
+        bootstrapper.wait_until_ready()
+        for _ in range(800):
+            stalling = connections.enter_context(socket.create_connection(("127.0.0.1", bootstrapper.port)))
+            stalling.sendall(b"\x16\x03\x01\x02")
+        assert len(bootstrapper.nodes()) == 2
+        bootstrapper.wait_until(lambda: bootstrapper.refused("timeout") == 800)
+
+
 def test_beyond_the_limit_the_quietest_connection_makes_room(bootstrapper: Bootstrapper) -> None:
     bootstrapper.settings |= {"connections": 64, "client_timeout_seconds": 300, "shutdown_timeout_seconds": 1}
     with bootstrapper, contextlib.ExitStack() as connections:
