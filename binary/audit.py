@@ -46,7 +46,7 @@ def judge(report: dict[str, Any]) -> Verdict:
 
 
 def main() -> None:
-    """Print what is known, what is not, and how much was looked up."""
+    """Print what is known, what could not be looked up, and what is clear."""
     command = [sys.executable, "-m", "pip_audit", f"--requirement={LOCK}", "--require-hashes"]
     command += ["--disable-pip", "--format=json", "--progress-spinner=off", f"--timeout={_TIMEOUT}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -59,7 +59,10 @@ def main() -> None:
         sys.stdout.write(f"VULNERABLE {line}\n")
     for line in verdict.unknown:
         sys.stdout.write(f"COULD NOT LOOK UP {line}\n")
-    sys.stdout.write(f"looked up and nothing known: {', '.join(verdict.cleared) or 'none'}\n")
+    if verdict.cleared:
+        sys.stdout.write(f"nothing known against {', '.join(verdict.cleared)}\n")
+    else:
+        sys.stdout.write("nothing could be cleared\n")
     sys.exit(1 if verdict.known else 0)
 
 
