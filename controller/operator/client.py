@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import aiohttp
 import kopf
 
+from controller.operator.login import NoApiServerError
 from controller.operator.resources import Resource
 
 FIELD_MANAGER = "registry-spegel"
@@ -214,7 +215,10 @@ class Client:
         if expiration is not None and expiration <= datetime.now(UTC):
             await self.close()
         if self._info is None or self._session is None:
-            self._info = self._log_in()
+            try:
+                self._info = self._log_in()
+            except NoApiServerError as error:
+                raise ApiError(str(error)) from error
             secure = self._info.server.startswith("https:")
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._info.as_ssl_context() if secure else False),

@@ -68,6 +68,8 @@ class Extensions:
                 await self.check_once()
             except ApiError as error:
                 _log.warning("health: %s", error)
+            except Exception:  # noqa: BLE001 - a mistake of ours here must not stop the work itself
+                _log.exception("health")
             await asyncio.sleep(_CHECKED_EACH_SECONDS)
 
     async def check_once(self) -> None:

@@ -33,7 +33,8 @@ def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
             settings=settings, logger=_log
         )
     except (OSError, ValueError, LookupError, AttributeError, TypeError, YAMLError, kopf.LoginError) as error:
-        raise NoApiServerError(f"the kubeconfig file cannot be used: {error!r}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise NoApiServerError(f"the kubeconfig file cannot be used: {reason}") from error
     if info is None:
         raise NoApiServerError("not in a pod, and no kubeconfig file: set KUBECONFIG")
     return dataclasses.replace(info, expiration=datetime.now(UTC) + _READ_AGAIN_AFTER)

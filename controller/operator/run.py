@@ -61,16 +61,16 @@ def run(settings: ControllerSettings) -> None:
         os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # where kopf looks
     _tame_logs()
     login = partial(log_in, _kopf_settings())
-    namespace = settings.namespace or login().default_namespace
+    found = login()
+    namespace = settings.namespace or found.default_namespace
     if not namespace:
         raise NoApiServerError("in which namespace? --namespace says it outside of a pod")
-    asyncio.run(_run(settings, namespace, login))
+    registration = _registration(settings.webhook_registration)
+    asyncio.run(_run(lambda: _Controller(settings, namespace, login, registration)))
 
 
-async def _run(
-    settings: ControllerSettings, namespace: str, login: Callable[[], kopf.ConnectionInfo]
-) -> None:
-    while not await _Controller(settings, namespace, login).run():
+async def _run(make: Callable[[], _Controller]) -> None:
+    while not await make().run():
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -78,17 +78,22 @@ class _Controller:
     """Everything, until told to stop or until kopf gives up."""
 
     def __init__(
-        self, settings: ControllerSettings, namespace: str, login: Callable[[], kopf.ConnectionInfo]
+        self,
+        settings: ControllerSettings,
+        namespace: str,
+        login: Callable[[], kopf.ConnectionInfo],
+        registration: Object | None,
     ) -> None:
         clock = partial(datetime.now, UTC)
         self._settings = settings
         self._namespace = namespace
         self._login = login
+        self._registration = registration
         self._clock = clock
         self._client = Client(login)
         reconciler = Reconciler(self._client, builder(settings.options), clock)
         self._extensions = Extensions(self._client, reconciler, clock)
-        self._registration = _registration(settings.webhook_registration)
+        self._stop = asyncio.Event()
         self._broken: BaseException | None = None
 
     async def run(self) -> bool:
@@ -101,7 +106,6 @@ class _Controller:
             Exception: a mistake of ours.
         """
         registry = kopf.OperatorRegistry()
-        self._stop = asyncio.Event()
         group, version = EXTENSION.api_version.split("/")
         kopf.on.login(registry=registry)(self._log_in)
         kopf.on.event(group, version, EXTENSION.plural, registry=registry)(self._see)
@@ -192,7 +196,7 @@ def _registration(file: Path | None) -> Object | None:
         usable = all(isinstance(service[key], str) for key in ("name", "namespace"))
         usable = usable and isinstance(loaded["metadata"]["name"], str)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RegistrationError(f"{file}: {error}") from error
+        raise RegistrationError(f"{file}: {' '.join(str(error).split())}") from error
     except (KeyError, TypeError, IndexError):
         usable = False
     if not usable:

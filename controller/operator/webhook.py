@@ -25,7 +25,7 @@ from controller.lifecycle.webhook_certificate import (
     needs_certificate,
     trusted,
 )
-from controller.operator.client import ApiError, Client, ConflictError, Object
+from controller.operator.client import ApiError, Client, Object
 from controller.operator.resources import NAMESPACE, SECRET, WEBHOOK_CONFIGURATION
 
 AUTHORITY_SECRET = "gardener-extension-registry-spegel-webhook-ca"  # noqa: S105 - a name
@@ -44,11 +44,11 @@ async def keep(client: Client, namespace: str, registration: Object, clock: Call
         delay = _SYNC_SECONDS
         try:
             await sync(client, namespace, registration, clock())
-        except ConflictError as error:
-            _log.info("the webhook's certificate: %s", error)
-            delay = _RETRY_SECONDS
         except ApiError as error:
             _log.warning("the webhook's certificate: %s", error)
+            delay = _RETRY_SECONDS
+        except Exception:  # noqa: BLE001 - a mistake of ours here must not stop the work on Extensions
+            _log.exception("the webhook's certificate")
             delay = _RETRY_SECONDS
         await asyncio.sleep(delay)
 
@@ -87,7 +87,8 @@ async def sync(client: Client, namespace: str, registration: Object, now: dateti
 
     served = serving.seen_by(authority) if serving else None
     if needs_certificate(authority.life, served, now, announced=authority.certificate in announced):
-        made = new_certificate(authority, hosts[-1], SERVER, hosts, now)
+        # A common name has at most 64 characters; nobody looks at it where there are hosts.
+        made = new_certificate(authority, hosts[0], SERVER, hosts, now)
         data = {"tls.crt": made.certificate_pem, "tls.key": made.key_pem}
         secret = _secret(namespace, CERTIFICATE_SECRET, "kubernetes.io/tls", data)
         await _write(client, certificate_secret, secret)

@@ -147,11 +147,11 @@ class Seed:
         resource: Resource,
         name: str,
         wanted: Callable[[Object | None], bool],
-        namespace: str | None = None,
+        namespace: str | None = "",
         seconds: float = 30,
     ) -> Object | None:
-        """Watch an object until it is as wanted, and return it so."""
-        namespace = namespace or self.namespace
+        """Watch an object until it is as wanted, and return it so; None is for cluster-scoped objects."""
+        namespace = self.namespace if namespace == "" else namespace
         async with asyncio.timeout(seconds):
             while True:
                 thing = await self.client.find(resource, name, namespace)
@@ -159,13 +159,15 @@ class Seed:
                     return thing
                 await self._change(resource, name, namespace, thing)
 
-    async def _change(self, resource: Resource, name: str, namespace: str, seen: Object | None) -> None:
+    async def _change(
+        self, resource: Resource, name: str, namespace: str | None, seen: Object | None
+    ) -> None:
         """Wait until an object may be different from what was seen of it; a watch may break at any time."""
         session, server = await self.client._enter()
         query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": "60"}
         if seen is not None:
             query["resourceVersion"] = seen["metadata"]["resourceVersion"]
-        with contextlib.suppress(aiohttp.ClientError):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with session.get(server + resource.path(namespace), params=query) as response:
                 async for line in response.content:
                     if line.strip():

@@ -38,6 +38,8 @@ NAMESPACES = {
 SERVERS = [SEED, RUNTIME]
 CHARTS = [SEED, RUNTIME, APPLICATION]
 
+Object = dict[str, Any]
+
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 VALUES = {
     "image": {"repository": "registry.example.com/webhook", "tag": "0.1.0"},
@@ -49,6 +51,10 @@ OWN_VALUES: dict[str, dict[str, Any]] = {
     RUNTIME: {},
     APPLICATION: {},
 }
+
+CONTROLLER = {"image": {"repository": "registry.example.com/controller", "tag": "0.1.0"}}
+KEPT: Object = {"image": VALUES["image"], "controller": CONTROLLER}
+"""Values of the seed's chart with a controller that keeps certificate and registration of the webhook."""
 
 HELM = """
 import json, sys, helm_python
@@ -63,8 +69,6 @@ for line in sys.stdin:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)
 """
-
-Object = dict[str, Any]
 
 
 @cache
@@ -81,11 +85,11 @@ def _helm() -> subprocess.Popen[str]:
 
 @cache
 def _ask_helm(chart: str, values: str) -> Object:
-    request = {
-        "chart": str(MANIFESTS / "charts" / chart),
-        "namespace": NAMESPACES[chart],
-        "values": json.loads(values),
-    }
+    given = json.loads(values)
+    if chart == SEED:
+        # Most of what is said of a chart is said of the webhook.
+        given.setdefault("controller", {"enabled": False})
+    request = {"chart": str(MANIFESTS / "charts" / chart), "namespace": NAMESPACES[chart], "values": given}
     helm = _helm()
     assert helm.stdin is not None
     assert helm.stdout is not None

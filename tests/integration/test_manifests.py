@@ -314,7 +314,7 @@ def test_the_charts_take_the_values_of_the_extension() -> None:
     assert render(RUNTIME, admission)
     assert render(APPLICATION, admission)
     assert deployment["extension"]["values"]["settings"]["daemonImage"]
-    assert render(SEED, deployment["extension"]["values"] | {"tls": VALUES["tls"]})
+    assert render(SEED, deployment["extension"]["values"])
 
 
 @pytest.mark.parametrize("chart", CHARTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -15,7 +16,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = packages_distributions()
-IMAGES = ("bootstrapper", "webhook")
+IMAGES = ("bootstrapper", "controller", "webhook")
 
 
 def instructions(image: str, name: str) -> list[str]:
@@ -54,16 +55,39 @@ def test_the_image_installs_the_extra_of_its_name(image: str) -> None:
     assert all(any(fnmatch(folder, pattern) for pattern in packages) for folder in folders)
 
 
-def imported(folder: Path) -> set[str]:
-    """The top-level names that the modules below a folder import."""
-    names: set[str] = set()
-    for module in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-                names.add(node.module.partition(".")[0])
+def imported(image: str) -> set[str]:
+    """The top-level names that the image's package imports, be it by way of other packages of the project."""
+    ours = {source for source in copied(image) if (REPOSITORY / source).is_dir()}
+    waiting, seen, names = [*(REPOSITORY / image).rglob("*.py")], set[Path](), set[str]()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name in imports(module):
+            top = name.partition(".")[0]
+            if top not in ours:
+                names.add(top)
+                continue
+            path = REPOSITORY.joinpath(*name.split("."))
+            candidates = [
+                path.with_suffix(".py"),
+                *(folder / "__init__.py" for folder in (path, *path.parents)),
+            ]
+            waiting += [
+                found for found in candidates if found.is_relative_to(REPOSITORY / top) and found.exists()
+            ]
     return names
+
+
+def imports(module: Path) -> Iterator[str]:
+    """What a module imports, by dotted names; that of an attribute may be among them."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def installed(distributions: set[str]) -> set[str]:
@@ -84,9 +108,7 @@ def test_the_image_has_what_is_imported(image: str) -> None:
     setup = ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     available = installed(set(setup["options.extras_require"][image].split()))
-    folders = [REPOSITORY / source for source in copied(image) if (REPOSITORY / source).is_dir()]
-    names = set().union(*map(imported, folders)) - {folder.name for folder in folders}
-    for name in names - sys.stdlib_module_names:
+    for name in imported(image) - sys.stdlib_module_names:
         distributions = {distribution.replace("_", "-").lower() for distribution in PACKAGES[name]}
         assert distributions & available, f"{name} is not in the extra {image}"
 
@@ -101,4 +123,4 @@ def test_every_stage_starts_from_the_same_pinned_python() -> None:
 def test_the_image_runs_its_server_as_nobody_in_particular(image: str) -> None:
     assert instructions(image, "USER") == ["65532:65532"]
     assert instructions(image, "ENTRYPOINT") == [f'["python", "-m", "{image}"]']
-    assert instructions(image, "CMD") == ['["serve"]']
+    assert instructions(image, "CMD") == ['["run"]' if image == "controller" else '["serve"]']

@@ -28,20 +28,26 @@ class Controller:
         self.process = process
         self.port = port
         self.lines: list[dict[str, Any]] = []
+        self.is_killed = False
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
-            self.lines.append(json.loads(line))
+            text = line.decode()
+            is_json = text.startswith("{")
+            self.lines.append(json.loads(text) if is_json else {"level": "CRITICAL", "message": text})
 
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
+    async def kill(self) -> None:
+        """End it without a chance to do anything about it."""
+        self.is_killed = True
+        self.process.kill()
+        await self.process.wait()
 
     async def end(self) -> int:
         """Tell it to stop, and return its exit status."""
         if self.process.returncode is None:
-            self.signal(signal.SIGTERM)
+            self.process.terminate()
         async with asyncio.timeout(30):
             status = await self.process.wait()
             await self._reading
@@ -70,7 +76,8 @@ async def controller(
     finally:
         status = await running.end()
     errors = [line for line in running.lines if line["level"] in {"ERROR", "CRITICAL"}]
-    assert status in {0, -signal.SIGKILL}, running.lines
+    said = "\n".join(f"{line.get('time')} {line['message']}" for line in running.lines)
+    assert status == (-signal.SIGKILL if running.is_killed else 0), said
     assert not (is_silent and [line for line in errors if "exc_info" in line]), errors
 
 

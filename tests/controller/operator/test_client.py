@@ -130,6 +130,23 @@ async def test_an_expired_login_is_renewed_before_it_is_refused(server: ApiServe
     await client.close()
 
 
+async def test_credentials_that_cannot_be_read_for_a_while_are_an_error_of_the_request(
+    server: ApiServer,
+) -> None:
+    logins = Logins(server.url, "a")
+
+    def log_in_later() -> kopf.ConnectionInfo:
+        if server.requests or not logins.tokens:
+            raise NoApiServerError("the token is being replaced")
+        server.tokens = {"b"}
+        return logins()
+
+    client = Client(log_in_later)
+    with pytest.raises(ApiError, match="the token is being replaced"):
+        await client.list(NAMESPACE)
+    await client.close()
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
-import yaml
 
-from controller.operator import heartbeat, webhook
-from controller.operator.resources import EXTENSION, LEASE, NAMESPACE, SECRET, WEBHOOK_CONFIGURATION
+from controller.operator import heartbeat
+from controller.operator.resources import EXTENSION, LEASE
 from controller.operator.run import LEADER_LEASE
 from tests.controller.operator.processes import controller, until_leading
 from tests.controller.seed import NAME, REAL, Seed, is_accepted
-from tests.integration.charts import Object, render, with_value
 
 CLUSTER_WIDE = "v1alpha1/extensions"
 """The path that the controller watches, and the tests do not."""
@@ -64,8 +61,7 @@ async def test_one_of_two_replicas_works_and_the_other_takes_over(seed: Seed, tm
 async def test_a_killed_replica_is_followed_by_another_after_its_term(seed: Seed, tmp_path: Path) -> None:
     async with controller(seed, tmp_path) as first:
         leader = await until_leading(seed)
-        first.signal(signal.SIGKILL)
-        await first.process.wait()
+        await first.kill()
     await seed.create_extension()
     async with controller(seed, tmp_path):
         assert await until_leading(seed, leader) != leader

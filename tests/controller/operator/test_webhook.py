@@ -16,6 +16,7 @@ from tests.controller.controllers import Killed, MortalClient
 from tests.controller.seed import Seed
 
 START = datetime.now(UTC)
+SERVICE = "gardener-extension-registry-spegel"
 ROTATED = START + timedelta(days=24)
 
 
@@ -24,7 +25,7 @@ class Webhook:
 
     def __init__(self, seed: Seed) -> None:
         self.seed = seed
-        service = {"name": "webhook", "namespace": seed.own_namespace, "port": 443, "path": "/webhooks/x"}
+        service = {"name": SERVICE, "namespace": seed.own_namespace, "port": 443, "path": "/webhooks/x"}
         self.registration: Object = {
             "apiVersion": WEBHOOK_CONFIGURATION.api_version,
             "kind": WEBHOOK_CONFIGURATION.kind,
@@ -63,7 +64,7 @@ class Webhook:
             verification.PolicyBuilder()
             .store(verification.Store(await self.trusted()))
             .time(now)
-            .build_server_verifier(x509.DNSName(f"webhook.{self.seed.own_namespace}.svc"))
+            .build_server_verifier(x509.DNSName(f"{SERVICE}.{self.seed.own_namespace}.svc"))
         )
         try:
             verifier.verify(served or await self.served(), [])

@@ -9,3 +9,7 @@ gardener-extension-registry-spegel-admission
 {{- define "prometheus" -}}
 garden
 {{- end -}}
+
+{{- define "tlsSecretName" -}}
+{{ required "tls.secretName is required: the Secret of type kubernetes.io/tls, in the release's namespace, that the webhook serves with" .Values.tls.secretName }}
+{{- end -}}
