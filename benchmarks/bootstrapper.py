@@ -36,6 +36,7 @@ NODES = 10_000
 RATE = 200
 CLIENTS = 1000
 _THREADS = 16
+_ALLOCATION = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}  # as in the container image
 _LISTENING = re.compile(r"Listening at: https://127\.0\.0\.1:(\d+) http://127\.0\.0\.1:(\d+)")
 _REQUEST = b"GET /bootstrap-nodes HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
 
@@ -99,7 +100,7 @@ def running(kubeconfig: Path, directory: Path, workers: int) -> Iterator[Server]
         "--rate=1000000", "--burst=1000000",
     ]  # fmt: skip
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, env=os.environ | _ALLOCATION, stdout=output, stderr=output)
     try:
         while not (found := _LISTENING.search(log.read_text())):
             if process.poll() is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -92,7 +93,7 @@ def serve(options: Options, load: Callable[[Path], WSGIApplication]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
     process = os.getpid()
     try:
-        _Server(options, lambda: load(directory)).run()
+        _Server(options, lambda: _settled(load(directory))).run()
     finally:
         if os.getpid() == process:  # the processes that gunicorn forks come by here too
             shutil.rmtree(directory, ignore_errors=True)
@@ -155,6 +156,13 @@ class _Logger(Logger):
         """Log, but not where gunicorn thinks that it listens."""
         if not msg.startswith("Listening at: %s (%s)"):
             super().info(msg, *args, **kwargs)
+
+
+def _settled(application: WSGIApplication) -> WSGIApplication:
+    """Take what is there from the start out of the garbage collector's rounds, which hold up everyone."""
+    gc.collect()
+    gc.freeze()
+    return application
 
 
 def _forget(_arbiter: Any, worker: Worker) -> None:
