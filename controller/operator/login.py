@@ -1,12 +1,13 @@
 """Where the API server is and how to log in there, the same for kopf and for our own client.
 
-kopf's two simple ways are used: the pod's service account, or the kubeconfig file that KUBECONFIG names.
+kopf's two simple ways are used: the kubeconfig file that KUBECONFIG names, or the pod's service account.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 
 import kopf
@@ -28,10 +29,10 @@ def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
     Raises:
         NoApiServerError: with what is wrong.
     """
+    named = bool(os.environ.get("KUBECONFIG"))
     try:
-        info = kopf.login_with_service_account(settings=settings, logger=_log) or kopf.login_with_kubeconfig(
-            settings=settings, logger=_log
-        )
+        info = None if named else kopf.login_with_service_account(settings=settings, logger=_log)
+        info = info or kopf.login_with_kubeconfig(settings=settings, logger=_log)
     except (OSError, ValueError, LookupError, AttributeError, TypeError, YAMLError, kopf.LoginError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise NoApiServerError(f"the kubeconfig file cannot be used: {reason}") from error
