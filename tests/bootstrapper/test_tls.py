@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.bootstrap.base import BootstrapError
+from daemon.bootstrap.http import HttpSource
 from tests.bootstrapper.authority import Authority, Pair
 from tests.bootstrapper.nodes import node
 from tests.bootstrapper.process import PATIENCE, Bootstrapper
@@ -67,6 +69,27 @@ def test_a_client_with_a_certificate_is_answered(server: Bootstrapper) -> None:
     for version in ("--tls-max 1.2", "--tlsv1.3"):
         status, output = curl(server, server.client, *version.split())
         assert (status, json.loads(output)[0]["IP"]) == (0, "10.0.0.1")
+
+
+def certificates(directory: Path, authority: Authority, pair: Pair) -> Path:
+    """A directory as ``--http-bootstrap-cert-dir`` wants it."""
+    for name, file in (
+        ("ca.crt", authority.certificate),
+        ("tls.crt", pair.certificate),
+        ("tls.key", pair.key),
+    ):
+        shutil.copy(file, directory / name)
+    return directory
+
+
+async def test_the_daemon_finds_its_peers(server: Bootstrapper, other: Authority, tmp_path: Path) -> None:
+    url = f"https://localhost:{server.port}/bootstrap-nodes"
+    source = HttpSource(url, certificates(tmp_path, server.authority, server.client))
+    (found,) = await source.find()
+    assert (found.id, [str(address) for address in found.addresses]) == (None, ["/ip4/10.0.0.1"])
+    certificates(tmp_path, server.authority, other.issue("clientAuth"))
+    with pytest.raises(BootstrapError):
+        await source.find()
 
 
 def refusals(server: Bootstrapper, reason: str, *arguments: object, **options: str) -> str:
