@@ -25,8 +25,10 @@ RETRY_DELAY = 30.0
 RENEWAL = 60.0
 """Seconds over which all keys are sent again when the network has changed."""
 
-_SLICE_BITS = 4
-_SLICES = 1 << _SLICE_BITS
+SLICE_BITS = 4
+"""Bits that the keys share which have their turn together."""
+
+_SLICES = 1 << SLICE_BITS
 
 
 class Schedule:
@@ -34,7 +36,7 @@ class Schedule:
 
     def __init__(self, local: int, now: float) -> None:
         self._start = now
-        self._first = local >> BITS - _SLICE_BITS
+        self._first = local >> BITS - SLICE_BITS
         self._slices: list[dict[bytes, int]] = [{} for _ in range(_SLICES)]  # in the order of their turns
         self._turns = [(self._next_turn(turn, now), turn) for turn in range(_SLICES)]
         heapq.heapify(self._turns)
@@ -110,4 +112,4 @@ class Schedule:
         return first + max(0, math.floor((after - first) / PROVIDE_INTERVAL) + 1) * PROVIDE_INTERVAL
 
     def _slice(self, key: bytes) -> dict[bytes, int]:
-        return self._slices[position(key) >> BITS - _SLICE_BITS ^ self._first]
+        return self._slices[position(key) >> BITS - SLICE_BITS ^ self._first]

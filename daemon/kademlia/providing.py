@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from random import Random
 
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network, NetworkError
 from daemon.kademlia.parameters import K
-from daemon.kademlia.provide import Schedule
+from daemon.kademlia.provide import SLICE_BITS, Schedule
 from daemon.kademlia.region import Region, allocate
 from daemon.kademlia.search import Search
 from daemon.libp2p.peer_info import PeerInfo
@@ -22,7 +23,20 @@ SENDING = 16
 BATCH = 256
 """Keys sent in one go: what that takes to prepare does not keep others waiting."""
 
+REGION_VALIDITY = 5 * 60.0
+"""Seconds for which the peers of a part of the key space are not looked for again."""
+
 _FEW = 3  # keys up to which each is looked up for itself, which takes less than to explore a region
+
+
+@dataclass(frozen=True, slots=True)
+class _Explored:
+    """A region whose keys have several turns."""
+
+    region: Region
+    until: float
+    known: int
+    """Peers in the table when the region was explored."""
 
 
 class Providing:
@@ -35,6 +49,7 @@ class Providing:
         self._random = random
         self._sending = asyncio.Semaphore(SENDING)
         self._changed = asyncio.Event()
+        self._explored: list[_Explored] = []
         self.gate = asyncio.Event()
         """Set while the node knows the network well enough."""
 
@@ -45,6 +60,7 @@ class Providing:
 
     def renew(self) -> None:
         """Provide everything again soon."""
+        self._explored.clear()
         self._schedule.renew(asyncio.get_running_loop().time())
         self._changed.set()
 
@@ -70,31 +86,49 @@ class Providing:
                 continue
 
     async def _provide(self, key: bytes) -> None:
+        region = self._kept(key)
+        if region is not None:
+            keys = self._schedule.claim(region.prefix, region.length)
+            await self._send([key, *keys], region.peers)
+            return
+        known = len(self._search.table)
         nearest = await self._search.closest(key)
         region = Region(key, nearest, self._random)
-        keys = self._schedule.claim(region.prefix, region.length)
-        await self._send([key], nearest)
-        if len(keys) < _FEW:
-            for other in keys:
-                await self._send([other], await self._search.closest(other))
+        keys = [key, *self._schedule.claim(region.prefix, region.length)]
+        wide = region.length < SLICE_BITS
+        if len(keys) <= _FEW and not wide:
+            await self._send(keys[:1], region.peers)
+            for other in keys[1:]:
+                nearest = await self._search.closest(other)
+                await self._send([other], {peer.id.raw: peer for peer in nearest})
             return
         while (target := region.next_target()) is not None:
             region.explored(target, await self._search.closest(target))
+        if wide:
+            until = asyncio.get_running_loop().time() + REGION_VALIDITY
+            self._explored.append(_Explored(region, until, known))
         await self._send(keys, region.peers)
 
-    async def _send(self, keys: list[bytes], peers: list[PeerInfo]) -> None:
-        """Send keys to the nearest of some peers; those that fail are not tried twice."""
-        alive = {peer.id.raw: peer for peer in peers}
+    def _kept(self, key: bytes) -> Region | None:
+        """Return the region of a key that was explored lately, when no fewer peers were known than now."""
+        now, known = asyncio.get_running_loop().time(), len(self._search.table)
+        self._explored = [
+            one for one in self._explored if one.until > now and one.known >= known and one.region.peers
+        ]
+        return next((one.region for one in self._explored if key in one.region), None)
+
+    async def _send(self, keys: list[bytes], peers: dict[bytes, PeerInfo]) -> None:
+        """Send keys to the nearest of some peers. Those that fail are taken out, and not tried twice."""
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
-            enough = max(1, min(K, len(alive)) // 2)
-            reached = await self._send_batch(batch, alive)
+            enough = max(1, min(K, len(peers)) // 2)
+            reached = await self._send_batch(batch, peers)
             missed = [key for key in batch if reached[key] < enough]
             if missed:
                 self._schedule.failed(missed, asyncio.get_running_loop().time())
                 self._changed.set()
 
-    async def _send_batch(self, keys: list[bytes], alive: dict[bytes, PeerInfo]) -> Counter[bytes]:
+    async def _send_batch(self, keys: list[bytes], peers: dict[bytes, PeerInfo]) -> Counter[bytes]:
         """Send keys; return how many peers each has reached."""
         reached: Counter[bytes] = Counter()
         own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
@@ -108,11 +142,11 @@ class Providing:
                     await self._network.send(peer, messages)
             except NetworkError:
                 self._search.failed(peer)
-                del alive[peer.id.raw]
+                peers.pop(peer.id.raw, None)
             else:
                 reached.update(assigned)
 
         async with asyncio.TaskGroup() as tasks:
-            for raw, assigned in allocate(keys, alive.values()).items():
-                tasks.create_task(send(alive[raw], assigned))
+            for raw, assigned in allocate(keys, peers.values()).items():
+                tasks.create_task(send(peers[raw], assigned))
         return reached

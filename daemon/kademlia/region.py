@@ -27,7 +27,8 @@ class Region:
     def __init__(self, key: bytes, nearest: Sequence[PeerInfo], random: Random) -> None:
         """Begin with a key and its nearest peers, the nearest first, as a lookup has found them."""
         self._random = random
-        self._peers: dict[bytes, PeerInfo] = {}
+        self.peers: dict[bytes, PeerInfo] = {}
+        """All peers that have been found, those nearby as well, by the bytes of their IDs."""
         self._unexplored: list[tuple[int, int]] = []  # prefixes
         self._lookups = 1
         where = position(key)
@@ -35,10 +36,8 @@ class Region:
         self.prefix = where >> BITS - self.length
         self._add(where, nearest, self.length)
 
-    @property
-    def peers(self) -> list[PeerInfo]:
-        """All peers that have been found, those nearby as well."""
-        return list(self._peers.values())
+    def __contains__(self, key: bytes) -> bool:
+        return position(key) >> BITS - self.length == self.prefix
 
     def next_target(self) -> bytes | None:
         """Return a key whose nearest peers are to be told to ``explored``; None when all is known."""
@@ -53,7 +52,7 @@ class Region:
         self._add(position(target), nearest, length)
 
     def _add(self, where: int, nearest: Sequence[PeerInfo], length: int) -> None:
-        self._peers |= {peer.id.raw: peer for peer in nearest}
+        self.peers |= {peer.id.raw: peer for peer in nearest}
         if len(nearest) < K:
             return
         shared = common_prefix(where, position(nearest[-1].id.raw))

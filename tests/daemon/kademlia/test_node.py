@@ -139,6 +139,21 @@ async def test_what_nobody_provides_is_asked_of_each_peer_once():
 
 
 @virtual
+async def test_nearest_peers_that_were_looked_for_lately_are_not_looked_for_again():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 50)
+        node_of(ports[0]).provide(KEYS[:30])
+        await asyncio.sleep(5)
+        before, records = ports[0].traffic.requests, sum(port.traffic.records for port in ports)
+        node_of(ports[0]).provide(KEYS[30:])
+        await asyncio.sleep(5)
+        sent = sum(port.traffic.records for port in ports) - records
+        assert sent >= 30 * K
+        assert ports[0].traffic.requests - before == sent
+        assert all(len(holders(ports, key)) == K for key in KEYS)
+
+
+@virtual
 async def test_what_is_provided_stays_found():
     async with Cluster(1, Conditions(codec=False)) as cluster:
         ports = await grown(cluster, 30)
