@@ -83,7 +83,7 @@ async def test_an_image_comes_from_another_node_as_it_is(
         assert seen[:3] == sequence(image), source
         assert len(seen) == 3 + 5, source
         assert set(seen[3:]) == blobs([image.config, *image.layers]), source
-    namespaces = {record.registry for record in caplog.records if hasattr(record, "registry")}
+    namespaces = {record.registry for record in caplog.records if hasattr(record, "source")}
     assert namespaces == {registry.address}
 
 
