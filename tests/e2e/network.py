@@ -1,8 +1,8 @@
 """Machines on a network of their own.
 
-A machine is one process that holds namespaces for network, mounts, processes and host name. When that process
-ends, the kernel ends all that runs there and takes interfaces and mounts away; it ends with the test run, however
-that ends, because it reads from a pipe that nobody else holds.
+A machine is one process that holds namespaces for network, mounts, processes and host name. When that
+process ends, the kernel ends all that runs there and takes interfaces and mounts away; it ends with the test
+run, however that ends, because it reads from a pipe that nobody else holds.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Machine:
         self.name = name
         self.addresses = addresses
         self._network = network
-        self._namespaces = _Namespaces(name)
-        self._port = network.plug(self.pid, addresses)
+        self._port: str | None = None
+        self.boot()
 
     @property
     def pid(self) -> int:
@@ -125,6 +125,11 @@ class Machine:
 
         wait_until(look, f"port {port} of {self.name}")
 
+    def boot(self) -> None:
+        """Start it again after its end, with the same addresses."""
+        self._namespaces = _Namespaces(self.name)
+        self._port = self._network.plug(self.pid, self.addresses)
+
     def unplug(self) -> None:
         """Take it from the network; nobody is told."""
         if self._port is not None:
@@ -170,7 +175,7 @@ class Network:
         """Give the namespace of a process an interface with addresses; return the port of the bridge."""
         self._count += 1
         port = f"port{self._count}"
-        # The same address has the same hardware address again, so that others find a machine that was restarted.
+        # One hardware address for an address, always: others find a machine that was restarted.
         hardware = "02:00:" + IPv4Address(addresses[0]).packed.hex(":")
         peer = ("peer", "name", "eth0", "address", hardware, "netns", str(pid))
         self._ip("link", "add", port, "type", "veth", *peer)

@@ -19,7 +19,7 @@ _PAUSE = 0.02
 T = TypeVar("T")
 
 
-def wait_until(look: Callable[[], T], what: str, limit: float = LIMIT) -> T:
+def wait_until(look: Callable[[], T | None], what: str, limit: float = LIMIT) -> T:
     """Look again and again until there is something to be seen, and return it.
 
     Args:
