@@ -221,7 +221,7 @@ async def stale(size: int) -> float:
         for _ in range(size // 10):
             cluster.join()
             await asyncio.sleep(0.05)
-        return success(await contents.search(2_000, sample, sample))
+        return success(await contents.search_at_once(2_000, sample, sample))
 
 
 def churn_section(sizes: Sequence[int]) -> str:
@@ -289,7 +289,7 @@ async def lossy(size: int, loss: float) -> float:
         for port in cluster.ports[:SAMPLE]:
             contents.give(port, 50)
         await asyncio.sleep(5 * 60)
-        return success(await contents.search(2_000, cluster.ports, cluster.ports[:SAMPLE]))
+        return success(await contents.search_at_once(2_000, cluster.ports, cluster.ports[:SAMPLE]))
 
 
 def loss_section(sizes: Sequence[int]) -> str:

@@ -31,12 +31,20 @@ class Contents:
 
     async def search(self, count: int, searchers: list[Port], providers: list[Port]) -> list[Found]:
         """Search for random keys of random providers from random nodes, one search after the other."""
-        found = []
-        for _ in range(count):
-            provider = self.cluster.random.choice(providers)
-            searcher = self.cluster.random.choice([port for port in searchers[:50] if port is not provider])
-            found.append(await find(searcher, self.cluster.random.choice(self.provided[provider])))
-        return found
+        return [await self._search(searchers, providers) for _ in range(count)]
+
+    async def search_at_once(self, count: int, searchers: list[Port], providers: list[Port]) -> list[Found]:
+        """The same, all searches at once: their requests cannot be told apart."""
+        searches = (self._search(searchers, providers) for _ in range(count))
+        return await asyncio.gather(*searches)
+
+    async def _search(self, searchers: list[Port], providers: list[Port]) -> Found:
+        random = self.cluster.random
+        provider = random.choice(providers)
+        searcher = provider
+        while searcher is provider:
+            searcher = random.choice(searchers)
+        return await find(searcher, random.choice(self.provided[provider]))
 
 
 def success(found: Iterable[Found]) -> float:
@@ -56,29 +64,29 @@ async def grow(cluster: Cluster, count: int) -> None:
 async def churn(contents: Contents, intervals: int, keys: int, searches: int) -> list[list[Found]]:
     """Replace a tenth of the nodes per provider interval, evenly, each by one with as many new keys.
 
-    Whatever is searched for is provided by a node that lives, at least for a minute.
+    Whoever searches, and whoever provides what is searched for, lives and has joined a minute ago or longer.
 
     Returns:
         The searches of each interval.
     """
     cluster = contents.cluster
     random, loop = cluster.random, asyncio.get_running_loop()
-    pause = PROVIDE_INTERVAL / (len(cluster.ports) / 10)
-    born: dict[Port, float] = {}
+    replaced = len(cluster.ports) // 10
+    born = dict.fromkeys(cluster.ports, -60.0)
     results: list[list[Found]] = []
     for _ in range(intervals):
-        found: list[Found] = []
-        end = loop.time() + PROVIDE_INTERVAL
-        while loop.time() < end:
-            cluster.leave(random.choice(cluster.ports))
+        running: list[asyncio.Task[list[Found]]] = []
+        for _ in range(replaced):
+            settled = [port for port in cluster.ports if born[port] < loop.time() - 60]
+            leaving, *staying = random.sample(settled, len(settled))
+            cluster.leave(leaving)
             port = cluster.join()
             born[port] = loop.time()
             contents.give(port, keys)
-            await asyncio.sleep(pause)
-            settled = [port for port in cluster.ports if born.get(port, -60) < loop.time() - 60]
-            random.shuffle(settled)
-            found += await contents.search(max(1, int(searches * pause / PROVIDE_INTERVAL)), settled, settled)
-        results.append(found)
+            search = contents.search_at_once(searches // replaced, staying, staying)
+            running.append(asyncio.create_task(search))
+            await asyncio.sleep(PROVIDE_INTERVAL / replaced)
+        results.append([found for task in running for found in await task])
     return results
 
 
@@ -96,8 +104,8 @@ async def heal(contents: Contents, apart: float, minutes: int, searches: int) ->
 
     async def across() -> list[Found]:
         one, other = cluster.random.sample(halves, 2)
-        cluster.random.shuffle(one)
-        return await contents.search(searches, one, [port for port in other if port in contents.provided])
+        providers = [port for port in other if port in contents.provided]
+        return await contents.search_at_once(searches, one, providers)
 
     await asyncio.sleep(apart)
     results = [await across()]
