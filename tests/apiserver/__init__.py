@@ -3,8 +3,8 @@
 What it has: discovery; get, list with paging and selectors, watch with bookmarks, create, update, merge
 patch, JSON patch and server-side apply with field ownership, the status subresource, delete with finalizers;
 resource versions, generations, uids; 404, 409, 410, 415, 422 as the real one answers them. What it has not:
-schemas, admission, defaults, garbage collection by owner, RBAC. It can break on request, see
-``server.ApiServer``. ``python -m tests.apiserver`` runs it alone.
+schemas, admission, defaults, garbage collection by owner, RBAC. kubectl and Helm work with it. It can break
+on request, see ``server.ApiServer``. ``python -m tests.apiserver`` runs it alone.
 """
 
 from tests.apiserver.resources import Resource

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
-from tests.apiserver import patches
+from tests.apiserver import patches, protobuf
 from tests.apiserver.resources import Resource, Target
 from tests.apiserver.selectors import Selector, selector
 from tests.apiserver.status import RefusedError, expired
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Answer = tuple[int, Object]
 
 _VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0"}
+_SCHEMAS = "/openapi/v2"
+"""Where kubectl and Helm look for schemas before they apply anything; an empty document has none."""
 _PROBES = ("/healthz", "/livez", "/readyz")
 _LONGEST_WATCH_SECONDS = 3600.0
 _LOOK_UP_SECONDS = 1.0
@@ -77,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
     def _other(self, path: str) -> None:
         if self.command == "GET" and path in _PROBES:
             self._send_bytes(200, b"ok", "text/plain")
+        elif self.command == "GET" and path == _SCHEMAS:
+            self._send_bytes(200, b"", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
         elif self.command == "GET" and path == "/version":
             self._send(200, _VERSION)
         elif self.command == "GET" and (document := self.api.resources.discovery(path)):
@@ -85,6 +89,10 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(404, "the server could not find the requested resource")
 
     def _work(self, target: Target) -> Answer | None:
+        if (target.resource.kind, target.subresource, self.command) == ("Pod", "log", "GET"):
+            self.api.store.get(target.resource, target.namespace, str(target.name))
+            self._send_bytes(200, self.api.logs.get(str(target.name), "").encode(), "text/plain")
+            return None
         if target.subresource not in (None, "status") or (
             target.subresource and not target.resource.has_status
         ):
@@ -234,6 +242,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if self.headers.get_content_type() == _APPLY_PATCH:
                 return yaml.safe_load(self.body)
+            if self.headers.get_content_type() == protobuf.CONTENT_TYPE:
+                return protobuf.decode(self.body)
             return json.loads(self.body)
         except (ValueError, yaml.YAMLError) as error:
             raise RefusedError(400, f"the body cannot be decoded: {error}") from error

@@ -81,6 +81,8 @@ class ApiServer:
         self.store = Store()
         self.tokens: set[str] | None = None
         """The bearer tokens that are let in; None for everybody."""
+        self.logs: dict[str, str] = {}
+        """What ``kubectl logs`` shows of a pod, by its name."""
         self.requests: list[Request] = []
         """All that have come in, oldest first."""
         self._faults: list[_Fault] = []
