@@ -6,22 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-
-from benchmarks.cluster.loopback import loopback_only
-from daemon.bootstrap.static import StaticSource
-from daemon.cli.commands import Registry as Settings
-from daemon.cli.parser import parse
-from daemon.cli.signals import stop_requested
-from daemon.http.sockets import open_listeners
-from daemon.libp2p.identity import PrivateKey
-from daemon.metrics import Metrics
-from daemon.routing.base import Router
-from daemon.routing.libp2p import Libp2pRouter
-from daemon.run import Daemon, read_inputs
 
 _ROOT = Path(__file__).parent.parent.parent
 _LAYERS = 8
@@ -58,11 +45,10 @@ async def daemon(layout: Path, peer: str) -> AsyncIterator[int]:
         f"--static-bootstrap-peers={peer}",
         f"--oci-layout={layout}",
         "--log-level=ERROR",
-        *(f"--{kind}-addr=127.0.0.1:0" for kind in ("registry", "metrics")),
-        "--router-addr=0.0.0.0:0",
+        *(f"--{kind}-addr=127.0.0.1:0" for kind in ("registry", "metrics", "router")),
     ]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.cluster.daemon_process", "registry", *flags, cwd=_ROOT
+        sys.executable, "-m", "daemon", "registry", *flags, cwd=_ROOT
     )
     try:
         yield process.pid
@@ -83,26 +69,3 @@ def _blob(directory: Path, data: bytes) -> dict[str, object]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return {"digest": f"sha256:{digest}", "size": len(data)}
-
-
-def _router(settings: Settings, metrics: Metrics) -> Router:
-    """Make the router that the daemon has, but one that announces loopback."""
-    source = StaticSource(settings.static_bootstrap_peers)
-    listeners = open_listeners(settings.router_addr)
-    identity = PrivateKey.generate()
-    return Libp2pRouter(
-        identity, listeners, source, 5000, metrics.resolve_duration, own_addresses=loopback_only
-    )
-
-
-async def _main() -> None:
-    settings = parse(sys.argv[1:], os.environ).command
-    assert isinstance(settings, Settings)
-    whole = Daemon(settings, read_inputs(settings), _router)
-    whole.listen()
-    await whole.run(stop_requested())
-    await whole.aclose()
-
-
-if __name__ == "__main__":
-    asyncio.run(_main())

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.cluster.loopback import loopback_only
 from daemon.bootstrap.base import Candidate
 from daemon.kademlia.key import content_key
 from daemon.kademlia.message import Message, MessageType
@@ -47,14 +46,13 @@ class Routers:
     async def start(self, count: int, first: Sequence[str]) -> list[str]:
         """Start routers that begin with a node; return their addresses."""
         for _ in range(count):
-            listener = socket.create_server(("0.0.0.0", 0), backlog=1024)
+            listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
             router = Libp2pRouter(
                 PrivateKey.generate(),
                 [listener],
                 _Source(first),
                 5000,
                 limits=_LIMITS,
-                own_addresses=loopback_only,
             )
             self._routers.append(router)
             first = first or router.addresses()[:1]

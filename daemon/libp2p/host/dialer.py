@@ -35,6 +35,7 @@ class Dialer:
         shared: memoryview,
         seconds: float,
         establish: Callable[[Negotiation], Connection],
+        loopback: Sequence[IPv4Address | IPv6Address] = (),
     ) -> None:
         """Prepare to dial.
 
@@ -43,11 +44,14 @@ class Dialer:
             shared: see `Wire`.
             seconds: what one dial may take, all in all.
             establish: makes a connection of what was negotiated; raises DialError.
+            loopback: this node's own addresses, where several nodes share the loopback of a machine: others
+                on it are to know the node by the address that it dials from.
         """
         self._credentials = credentials
         self._shared = shared
         self._seconds = seconds
         self._establish = establish
+        self._loopback = loopback
 
     async def dial(self, addresses: Sequence[Multiaddr], expected: PeerId | None = None) -> Connection:
         """Connect to whoever is at one of the addresses, or to none but ``expected``.
@@ -89,7 +93,7 @@ class Dialer:
 
     async def _attempt(self, address: Multiaddr, expected: PeerId | None) -> Connection:
         try:
-            sock = await _connect(address)
+            sock = await _connect(address, self._loopback)
             return await self._negotiate(sock, expected)
         except (OSError, NegotiationError, PeerMismatchError) as error:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
@@ -118,7 +122,7 @@ class Dialer:
             negotiation.abort("the dial was given up")
 
 
-async def _connect(address: Multiaddr) -> socket.socket:
+async def _connect(address: Multiaddr, loopback: Sequence[IPv4Address | IPv6Address]) -> socket.socket:
     loop = asyncio.get_running_loop()
     target: tuple[object, ...]
     if isinstance(ip := address.ip, IPv4Address):
@@ -133,6 +137,10 @@ async def _connect(address: Multiaddr) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         prepare(sock)
+        if ip is not None and ip.is_loopback:
+            source = next((own for own in loopback if own.version == ip.version), None)
+            if source is not None:
+                sock.bind((str(source), 0))
         await loop.sock_connect(sock, target)
     except BaseException:
         sock.close()

@@ -99,7 +99,9 @@ class Host:
         credentials = Credentials(identity, [yamux.PROTOCOL])
         shared = memoryview(bytearray(BUFFER))
         self._inbound = Admission(self.limits.connections, self.limits.per_address)
-        self._dialer = Dialer(credentials, shared, self.limits.dial, self._establish_dialled)
+        self._dialer = Dialer(
+            credentials, shared, self.limits.dial, self._establish_dialled, _loopback_addresses(listeners)
+        )
         self._reception = Reception(credentials, shared, self.limits, self._inbound, self._establish_inbound)
         self._roster = Roster(self.peer_id)
         self._dials: dict[PeerId, asyncio.Future[Connection]] = {}
@@ -378,7 +380,9 @@ class Host:
             host, port, *_ = listener.getsockname()
             ip = ip_address(host)
             if not ip.is_unspecified:
-                ips: Iterable[IPv4Address | IPv6Address] = [ip] if is_announced(ip) else []
+                # Who listens on loopback alone is meant for this machine, and has nothing else to announce.
+                announced = is_announced(ip) or ip.is_loopback
+                ips: Iterable[IPv4Address | IPv6Address] = [ip] if announced else []
             elif ip.version == 4:
                 ips = self._own_addresses(4)
             elif listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
@@ -409,3 +413,9 @@ class Host:
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _loopback_addresses(listeners: Sequence[socket.socket]) -> list[IPv4Address | IPv6Address]:
+    """Return the loopback addresses that are listened on by name."""
+    addresses = [ip_address(listener.getsockname()[0]) for listener in listeners]
+    return [address for address in addresses if address.is_loopback]

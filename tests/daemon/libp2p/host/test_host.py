@@ -75,10 +75,19 @@ async def test_over_ipv6_and_dual_stack() -> None:
         assert await say(one, info(two)) == b"hello"
 
 
-async def test_loopback_is_not_announced() -> None:
-    for address in ("127.0.0.1", "::1"):
+async def test_loopback_that_is_listened_on_by_name_is_announced() -> None:
+    for address, written in (("127.0.0.2", "/ip4/127.0.0.2"), ("::1", "/ip6/::1")):
         async with make_host(listeners=[listener(address)]) as host:
-            assert host.addresses() == ()
+            assert [str(own).rpartition("/tcp/")[0] for own in host.addresses()] == [written]
+
+
+async def test_nodes_on_one_loopback_know_each_other_by_the_address_that_each_listens_on() -> None:
+    listeners = [listener("127.0.0.2")], [listener("127.0.0.3")]
+    async with make_host(listeners=listeners[0]) as two, make_host(listeners=listeners[1]) as three:
+        await three.connect(info(two))
+        await until(two.peers)
+        assert str(two.remote_ip(three.peer_id)) == "127.0.0.3"
+        assert str(three.remote_ip(two.peer_id)) == "127.0.0.2"
 
 
 async def test_each_learns_who_the_other_is() -> None:
