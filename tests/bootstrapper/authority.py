@@ -33,7 +33,9 @@ class Authority:
             "-keyout", self._key, "-out", self.certificate,
         )  # fmt: skip
 
-    def issue(self, usage: str, *, days: int = 10) -> Pair:
+    def issue(
+        self, usage: str, *, days: int = 10, names: tuple[str, ...] = ("DNS:localhost", "IP:127.0.0.1")
+    ) -> Pair:
         """Sign a certificate for ``serverAuth`` or ``clientAuth``; days below 1 make one that has ended."""
         self._number += 1
         base = self._directory / f"{usage}-{self._number}"
@@ -42,7 +44,7 @@ class Authority:
         extensions.write_text(
             "basicConstraints=critical,CA:false\nkeyUsage=critical,digitalSignature\n"
             f"extendedKeyUsage={usage}\n"
-            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+            f"subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nsubjectAltName={','.join(names)}\n"
         )
         _openssl("req", *_CURVE, "-subj", f"/CN={usage}", "-keyout", pair.key, "-out", request)
         # Before version 3.4 the program takes no dates here, but days below zero.
