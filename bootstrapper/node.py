@@ -54,10 +54,11 @@ class Node(NamedTuple):
         return Rank.LAST if now - self.unready_since >= patience else Rank.NOT_READY
 
 
-def read(thing: object) -> Node | None:
+def read(thing: object, *, loopback: bool = False) -> Node | None:
     """Read a Node object as an API server sends it; None when it has no name.
 
-    Whatever is missing or of another type counts as not given.
+    Whatever is missing or of another type counts as not given. Loopback addresses count only where all nodes
+    are on one machine.
     """
     metadata = _mapping(_mapping(thing).get("metadata"))
     name = _text(metadata.get("name"))
@@ -69,28 +70,32 @@ def read(thing: object) -> Node | None:
     return Node(
         created=created,
         name=name,
-        addresses=_addresses(status),
+        addresses=_addresses(status, loopback=loopback),
         zone=_text(_mapping(metadata.get("labels")).get(ZONE_LABEL)),
         leaving=_is_leaving(metadata, _mapping(_mapping(thing).get("spec")), conditions),
         unready_since=_unready_since(conditions.get("Ready", {}), created),
     )
 
 
-def _addresses(status: Mapping[str, Any]) -> tuple[str, ...]:
+def _addresses(status: Mapping[str, Any], *, loopback: bool) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for each in _mappings(status.get("addresses")):
-        if each.get("type") == "InternalIP" and (address := _usable(_text(each.get("address")))):
-            found[address] = None
+        if each.get("type") == "InternalIP":
+            address = _usable(_text(each.get("address")), loopback=loopback)
+            if address is not None:
+                found[address] = None
     return tuple(found)[:MAX_ADDRESSES]
 
 
-def _usable(text: str) -> str | None:
+def _usable(text: str, *, loopback: bool) -> str | None:
     """Return an address in its normal form, unless other nodes could not reach it."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
+    if address.is_loopback:
+        return str(address) if loopback else None
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
         return None
     return str(address)
 

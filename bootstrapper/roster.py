@@ -18,9 +18,9 @@ class Roster:
         self._complete = False
         self._dirty = False
 
-    def put(self, thing: object) -> str | None:
-        """Take a Node object that is new or has changed, and return its name."""
-        node = read(thing)
+    def put(self, thing: object, *, loopback: bool = False) -> str | None:
+        """Take a Node object that is new or has changed, and return its name; see `read`."""
+        node = read(thing, loopback=loopback)
         if node is None:
             return None
         # Most changes are heartbeats, of which nothing is kept.

@@ -28,7 +28,8 @@ class NodesFile:
             value = documents.read(str(self._path))
         except documents.DocumentError as error:
             raise SourceError("file", str(error)) from error
-        names = [roster.put(thing) for thing in self._nodes(value)]
+        # Whoever writes a loopback address into a file means nodes on this machine.
+        names = [roster.put(thing, loopback=True) for thing in self._nodes(value)]
         for number, name in enumerate(names, 1):
             if name is None:
                 raise SourceError("file", f"{self._path}: node {number} has no metadata.name")

@@ -53,6 +53,13 @@ def test_a_file_of_nodes_as_kubectl_prints_it(
     assert capsys.readouterr().out == '{"10.0.0.1":"z1","10.0.0.2":"z2","fd00::2":"z2"}\n'
 
 
+def test_a_file_may_be_of_nodes_on_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "nodes"
+    file.write_text(json.dumps([node("a", "127.0.0.2")]))
+    assert main(["nodes", f"--nodes-file={file}"]) == 0
+    assert [each["IP"] for each in json.loads(capsys.readouterr().out)] == ["127.0.0.2"]
+
+
 def test_the_nodes_of_an_api_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ApiServer(*NODES) as api:
         kubeconfig = api.write_kubeconfig(tmp_path / "kubeconfig")
