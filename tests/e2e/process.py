@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,14 +71,14 @@ class Process:
             )
         self.pid = self._process.pid
         if is_entered:
-            self.pid = wait_until(self._inner, f"the start of {self}") or self.pid
+            self.pid = wait_until(self._inner, f"the start of {self}")
 
     def __str__(self) -> str:
         return f"{self.log.stem} (process {self.pid})"
 
     def _inner(self) -> int | None:
         inner = child_of(self._process.pid)
-        return -1 if inner is None and not self.is_running() else inner
+        return self._process.pid if inner is None and not self.is_running() else inner
 
     def is_running(self) -> bool:
         """Tell whether it has not ended yet."""
@@ -107,7 +108,17 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""
         if self.is_running():
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    @contextlib.contextmanager
+    def end(self) -> Iterator[int]:
+        """Open a descriptor that can be read from once it has ended."""
+        descriptor = os.pidfd_open(self._process.pid)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def stop(self, limit: float = LIMIT) -> int:
         """Ask it to end, and make it end when it does not; return the exit status."""
