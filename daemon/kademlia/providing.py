@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
 
+from daemon.kademlia.explored import ExploredRegions
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network, NetworkError
 from daemon.kademlia.parameters import K
@@ -23,20 +23,7 @@ SENDING = 16
 BATCH = 256
 """Keys sent in one go: what that takes to prepare does not keep others waiting."""
 
-REGION_VALIDITY = 5 * 60.0
-"""Seconds for which the peers of a part of the key space are not looked for again."""
-
 _FEW = 3  # keys up to which each is looked up for itself, which takes less than to explore a region
-
-
-@dataclass(frozen=True, slots=True)
-class _Explored:
-    """A region whose keys have several turns."""
-
-    region: Region
-    until: float
-    known: int
-    """Peers in the table when the region was explored."""
 
 
 class Providing:
@@ -49,7 +36,7 @@ class Providing:
         self._random = random
         self._sending = asyncio.Semaphore(SENDING)
         self._changed = asyncio.Event()
-        self._explored: list[_Explored] = []
+        self._explored = ExploredRegions()
         self.gate = asyncio.Event()
         """Set while the node knows the network well enough."""
 
@@ -86,17 +73,17 @@ class Providing:
                 continue
 
     async def _provide(self, key: bytes) -> None:
-        region = self._kept(key)
+        loop, known = asyncio.get_running_loop(), len(self._search.table)
+        region = self._explored.find(key, known, loop.time())
         if region is not None:
             keys = self._schedule.claim(region.prefix, region.length)
             await self._send([key, *keys], region.peers)
             return
-        known = len(self._search.table)
         nearest = await self._search.closest(key)
         region = Region(key, nearest, self._random)
         keys = [key, *self._schedule.claim(region.prefix, region.length)]
-        wide = region.length < SLICE_BITS
-        if len(keys) <= _FEW and not wide:
+        has_several_turns = region.length < SLICE_BITS
+        if len(keys) <= _FEW and not has_several_turns:
             await self._send(keys[:1], region.peers)
             for other in keys[1:]:
                 nearest = await self._search.closest(other)
@@ -104,18 +91,9 @@ class Providing:
             return
         while (target := region.next_target()) is not None:
             region.explored(target, await self._search.closest(target))
-        if wide:
-            until = asyncio.get_running_loop().time() + REGION_VALIDITY
-            self._explored.append(_Explored(region, until, known))
+        if has_several_turns:
+            self._explored.add(region, known, loop.time())
         await self._send(keys, region.peers)
-
-    def _kept(self, key: bytes) -> Region | None:
-        """Return the region of a key that was explored lately, when no fewer peers were known than now."""
-        now, known = asyncio.get_running_loop().time(), len(self._search.table)
-        self._explored = [
-            one for one in self._explored if one.until > now and one.known >= known and one.region.peers
-        ]
-        return next((one.region for one in self._explored if key in one.region), None)
 
     async def _send(self, keys: list[bytes], peers: dict[bytes, PeerInfo]) -> None:
         """Send keys to the nearest of some peers. Those that fail are taken out, and not tried twice."""
