@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import machine, markdown_table, write_section
@@ -27,7 +28,9 @@ DOCUMENT = DOCS / "router-simulation.md"
 MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
-"""Nodes of a connected cluster that take part; the others only answer."""
+"""Nodes of a connected cluster that take part where load does not matter; the others only answer."""
+MAX_PARTITION = 5_000
+"""Nodes of the largest cluster that is cut in halves: nobody has the hours for 10,000."""
 KEYS = 1_000
 SEED = 1
 
@@ -49,9 +52,36 @@ async def connected(cluster: Cluster, size: int) -> list[Port]:
     return sample
 
 
+async def whole(cluster: Cluster, size: int) -> None:
+    """Fill a cluster with nodes that all take part, joined or connected."""
+    if size <= MAX_JOINING:
+        await grow(cluster, size)
+        return
+    for _ in range(size):
+        cluster.make()
+    cluster.connect_all()
+    for port in cluster.ports:
+        cluster.run(port)
+    await asyncio.sleep(60)
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """How searches went in one cluster; times in milliseconds."""
+
+    table: float
+    found: float
+    median: float
+    p99: float
+    requests: float
+    hops: float
+    max_hops: int
+    exact: float
+
+
 @virtual
-async def search_at(size: int, *, joining: bool) -> tuple[list[str], float]:
-    """Search without churn; return the table's row and the mean of the hops."""
+async def search_at(size: int, *, joining: bool) -> Searches:
+    """Search without churn."""
     async with new_cluster() as cluster:
         if joining:
             await grow(cluster, size)
@@ -68,44 +98,57 @@ async def search_at(size: int, *, joining: bool) -> tuple[list[str], float]:
             port, key = cluster.random.choice(sample), content_key(f"nowhere {number}")
             walks.append(await walk(port, key))
             exact += walks[-1].nearest == cluster.nearest(key, without=port)
-        hops = mean([one.hops for one in walks])
         times = [1000 * one.first for one in found]
-        row = [
-            f"{size:,}",
-            "joined" if joining else "connected",
-            f"{mean([len(node_of(port).table) for port in sample]):.0f}",
-            f"{success(found):.2%}",
-            f"{percentile(times, 0.5):.2f} ms",
-            f"{percentile(times, 0.99):.2f} ms",
-            f"{mean([one.requests for one in found]):.1f}",
-            f"{hops:.2f}",
-            str(max(one.hops for one in walks)),
-            f"{exact / len(walks):.1%}",
-        ]
-        return row, hops
+        return Searches(
+            table=mean([len(node_of(port).table) for port in sample]),
+            found=success(found),
+            median=percentile(times, 0.5),
+            p99=percentile(times, 0.99),
+            requests=mean([one.requests for one in found]),
+            hops=mean([one.hops for one in walks]),
+            max_hops=max(one.hops for one in walks),
+            exact=exact / len(walks),
+        )
 
 
 def search_section(sizes: Sequence[int]) -> str:
     """Searches in clusters of all sizes."""
     rows: list[list[str]] = []
-    hops_of: dict[str, list[Point]] = {}
+    results: dict[str, dict[int, Searches]] = {"joined": {}, "connected": {}}
     for size in sizes:
-        for joining in (True, False):
+        for how, of_size in results.items():
+            joining = how == "joined"
             if (joining and size > MAX_JOINING) or (not joining and size < 200):
                 continue
-            row, hops = search_at(size, joining=joining)
-            rows.append(row)
-            hops_of.setdefault("joined" if joining else "connected", []).append((size, hops))
-    write_chart(
-        "hops",
-        line_chart(
-            "Hops of a lookup of the 20 nearest nodes",
-            "nodes",
-            "hops, mean",
-            hops_of,
-            log_x=True,
-        ),
-    )
+            went = of_size[size] = search_at(size, joining=joining)
+            rows.append(
+                [
+                    f"{size:,}",
+                    how,
+                    f"{went.table:.0f}",
+                    f"{went.found:.2%}",
+                    f"{went.median:.2f} ms",
+                    f"{went.p99:.2f} ms",
+                    f"{went.requests:.1f}",
+                    f"{went.hops:.2f}",
+                    str(went.max_hops),
+                    f"{went.exact:.1%}",
+                ]
+            )
+
+    def lines(figure: Callable[[Searches], float], name: str = "{}") -> dict[str, list[Point]]:
+        return {
+            name.format(how): [(size, figure(went)) for size, went in of_size.items()]
+            for how, of_size in results.items()
+        }
+
+    hops, requests = lines(lambda went: went.hops), lines(lambda went: went.requests)
+    times = lines(lambda went: went.median, "p50, {}") | lines(lambda went: went.p99, "p99, {}")
+    write_chart("hops", line_chart("Hops of a lookup", "nodes", "hops, mean", hops, log_x=True))
+    title = "Requests of a search for a key that one node has"
+    write_chart("requests", line_chart(title, "nodes", "requests, mean", requests, log_x=True))
+    title = "Time until the first provider was found"
+    write_chart("time", line_chart(title, "nodes", "milliseconds", times, log_x=True))
     header = ["nodes", "how", "table", "found", "first, p50", "p99", "requests", "hops, mean", "max"]
     return markdown_table([*header, "exactly the 20 nearest"], rows)
 
@@ -198,10 +241,10 @@ def load_section(sizes: Sequence[int]) -> str:
 async def churned(size: int, intervals: int) -> list[float]:
     """Return the success of searches of each interval, a tenth of the nodes being replaced in each."""
     async with new_cluster() as cluster:
-        await grow(cluster, size)
+        await whole(cluster, size)
         contents = Contents(cluster)
         for port in cluster.ports:
-            contents.give(port, 5)
+            contents.give(port, 5 if size <= MAX_JOINING else 1)
         await asyncio.sleep(120)
         return [success(found) for found in await churn(contents, intervals, 5, 2_000)]
 
@@ -227,13 +270,19 @@ async def stale(size: int) -> float:
 def churn_section(sizes: Sequence[int]) -> str:
     """Searches while nodes are replaced."""
     rows = []
+    lines: dict[str, list[Point]] = {"evenly": [], "at once, tables stale": []}
     for size in sizes:
-        if size <= MAX_JOINING:
-            per_interval = churned(size, 4 if size <= 200 else 1)
-            rows.append([f"{size:,}", "evenly", f"{mean(per_interval):.2%}", f"{min(per_interval):.2%}"])
-        if size >= 200:
-            found = stale(size)
-            rows.append([f"{size:,}", "at once, tables stale", f"{found:.2%}", f"{found:.2%}"])
+        for how, line in lines.items():
+            if how == "evenly":
+                found = churned(size, 4 if size <= 200 else 1)
+            elif size >= 200:
+                found = [stale(size)]
+            else:
+                continue
+            line.append((size, 100 * mean(found)))
+            rows.append([f"{size:,}", how, f"{mean(found):.2%}", f"{min(found):.2%}"])
+    title = "Searches while a tenth of the nodes is replaced"
+    write_chart("churn", line_chart(title, "nodes", "found, %", lines, log_x=True, y_range=(95, 100)))
     return markdown_table(["nodes", "a tenth replaced", "found", "worst interval"], rows)
 
 
@@ -241,10 +290,10 @@ def churn_section(sizes: Sequence[int]) -> str:
 async def healed(size: int, apart: float) -> list[float]:
     """Return the success of searches across a cut: before it is mended, just after, and every minute."""
     async with new_cluster() as cluster:
-        await grow(cluster, size)
+        await whole(cluster, size)
         contents = Contents(cluster)
         for port in cluster.ports:
-            contents.give(port, 2)
+            contents.give(port, 2 if size <= MAX_JOINING else 1)
         await asyncio.sleep(120)
         return [success(found) for found in await heal(contents, apart, 12, 100)]
 
@@ -252,9 +301,7 @@ async def healed(size: int, apart: float) -> list[float]:
 def partition_section(sizes: Sequence[int]) -> str:
     """Searches across a cluster that was cut in halves."""
     rows, lines = [], {}
-    for size in sizes:
-        if size > MAX_JOINING:
-            continue
+    for size in dict.fromkeys(min(size, MAX_PARTITION) for size in sizes):
         before, *after = healed(size, 25 * 60)
         lines[f"{size:,} nodes"] = [(float(minute), 100 * part) for minute, part in enumerate(after)]
         whole = next((minute for minute in range(len(after)) if min(after[minute:]) == 1), None)
@@ -295,7 +342,17 @@ async def lossy(size: int, loss: float) -> float:
 def loss_section(sizes: Sequence[int]) -> str:
     """Searches on a network that loses messages."""
     losses = (0.01, 0.05, 0.2)
-    rows = [[f"{size:,}", *(f"{lossy(size, loss):.2%}" for loss in losses)] for size in sizes if size <= 200]
+    rows, lines = [], {}
+    for size in sizes:
+        if size > MAX_JOINING:
+            continue
+        found = [lossy(size, loss) for loss in losses]
+        rows.append([f"{size:,}", *(f"{part:.2%}" for part in found)])
+        lines[f"{size:,} nodes"] = [
+            (100 * loss, 100 * part) for loss, part in zip(losses, found, strict=True)
+        ]
+    title = "Searches on a network that loses messages"
+    write_chart("loss", line_chart(title, "lost, %", "found, %", lines, y_range=(50, 100)))
     return markdown_table(["nodes", *(f"{loss:.0%} lost" for loss in losses)], rows)
 
 
