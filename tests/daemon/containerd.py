@@ -18,7 +18,7 @@ disabled_plugins = [{disabled}]
 [grpc]
   address = "{directory}/containerd.sock"
 [ttrpc]
-  address = "{directory}/containerd.ttrpc.sock"
+  address = "{directory}/ttrpc.sock"
 """
 _UNNEEDED = [
     "io.containerd.grpc.v1.cri",

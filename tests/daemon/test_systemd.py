@@ -108,7 +108,7 @@ async def test_nobody_is_pinged_who_did_not_ask(
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("process", [os.getpid(), os.getppid()])
+@pytest.mark.parametrize("process", [os.getpid(), os.getppid()], ids=["process", "launcher"])
 async def test_the_process_and_the_launcher_that_it_is_a_child_of_are_meant(
     manager: tuple[Manager, str], process: int
 ) -> None:

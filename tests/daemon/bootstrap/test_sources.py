@@ -44,7 +44,11 @@ async def test_static_peers_are_what_was_named() -> None:
     assert await StaticSource([]).find() == []
 
 
-@pytest.mark.parametrize("text", ["/ip4/10.0.0.2/tcp/5001", "10.0.0.2:5001", "", f"/ip4/x/p2p/{PEER}"])
+@pytest.mark.parametrize(
+    "text",
+    ["/ip4/10.0.0.2/tcp/5001", "10.0.0.2:5001", "", f"/ip4/x/p2p/{PEER}"],
+    ids=["no peer", "no multiaddr", "empty", "no address"],
+)
 def test_static_peers_have_to_be_whole(text: str) -> None:
     with pytest.raises(InvalidMultiaddrError):
         StaticSource([text])
