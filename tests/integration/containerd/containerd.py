@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import signal
 import socket
 import subprocess
 import tomllib
-from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import tomlkit
-from grpclib.client import Channel, UnaryUnaryMethod
-from grpclib.encoding.base import CodecBase
 
+from tests.integration.containerd import cri
 from tests.integration.containerd.image import ARCHITECTURE
 
 START_TIMEOUT = 60.0
@@ -124,8 +121,7 @@ class Containerd:
         Raises:
             grpclib.GRPCError: it could not be pulled.
         """
-        with closing(asyncio.new_event_loop()) as loop:
-            loop.run_until_complete(_cri_pull(self.socket, image))
+        cri.pull(self.socket, image, limit=PULL_TIMEOUT)
 
     def blobs(self, namespace: str) -> list[str]:
         """Return the digests of the content store."""
@@ -139,29 +135,3 @@ class Containerd:
         if result.returncode:
             raise CommandError(f"{' '.join(command)}: {result.stderr.strip()}")
         return result.stdout
-
-
-class _Bytes(CodecBase):
-    """Messages that are encoded already."""
-
-    __content_subtype__ = "proto"
-
-    def encode(self, message: bytes, message_type: Any) -> bytes:
-        return message
-
-    def decode(self, data: bytes, message_type: Any) -> bytes:
-        return data
-
-
-async def _cri_pull(path: Path, image: str) -> None:
-    def field_1(content: bytes) -> bytes:
-        assert len(content) < 128
-        return bytes([0x0A, len(content)]) + content
-
-    channel = Channel(path=str(path), codec=_Bytes())
-    pull = UnaryUnaryMethod(channel, "/runtime.v1.ImageService/PullImage", bytes, bytes)
-    try:
-        # PullImageRequest.image is an ImageSpec, whose field 1 is the name.
-        await pull(field_1(field_1(image.encode())), timeout=PULL_TIMEOUT)
-    finally:
-        channel.close()
