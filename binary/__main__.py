@@ -25,7 +25,11 @@ def main() -> None:
     """Build; exit with 1 and one line when that is not possible."""
     parser = argparse.ArgumentParser(prog="python -m binary", description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="directory for the results")
-    output: Path = parser.parse_args().output
+    parser.add_argument("--if-stale", action="store_true", help="do nothing when no source is newer")
+    arguments = parser.parse_args()
+    output: Path = arguments.output
+    if arguments.if_stale and not _is_stale(output / "spegel"):
+        return
     try:
         build(output)
     except (compiler.CompilerError, libraries.LibraryError) as error:
@@ -78,6 +82,14 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}-dirty" if changes else head
+
+
+def _is_stale(program: Path) -> bool:
+    if not program.exists():
+        return True
+    built = program.stat().st_mtime
+    sources = [file for name in _INPUTS for file in (ROOT / name, *(ROOT / name).rglob("*"))]
+    return any(file.stat().st_mtime > built for file in sources if "__pycache__" not in file.parts)
 
 
 def _git(*arguments: str) -> str:

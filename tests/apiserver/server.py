@@ -195,7 +195,9 @@ class ApiServer:
             RefusedError: so.
             ConnectionAbortedError: the connection is to be closed without an answer.
         """
-        request = Request(verb, path, query, authorization.removeprefix("Bearer "))
+        scheme, _, credentials = authorization.partition(" ")
+        token = credentials if scheme.lower() == "bearer" else ""
+        request = Request(verb, path, query, token)
         self.requests.append(request)
         for fault in self._faults:
             if fault.hits(request):

@@ -1,6 +1,6 @@
 """The registries that images are from: Debian's docker-registry under TLS, with and without credentials.
 
-Three hosts on one machine, and on another a cache for one of them, as the registry-cache extension deploys it.
+Three hosts on one machine, and on another a cache for one of them, as the extension registry-cache has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tests.daemon.clients.programs import program, tag
 from tests.daemon.images import TestImage
 from tests.daemon.layouts import lay_out
 from tests.e2e.network import Machine
-from tests.e2e.process import Process
 
 OPEN, PRIVATE, CACHED = "registry.test", "private.test", "hub.test"
 """Hosts: for everybody, for those with credentials, and one that nodes reach through a cache."""
@@ -65,7 +64,7 @@ class Registry:
 
     def start(self) -> None:
         environment = {"SSL_CERT_FILE": str(self._authority), "OTEL_TRACES_EXPORTER": "none"}
-        command = [program("docker-registry"), "serve", self._file]
+        command = [program("docker-registry"), "serve", str(self._file)]
         self._process = self._machine.start(command, self._log, environment=environment)
 
     def wait(self) -> None:

@@ -1,0 +1,93 @@
+"""What nodes got from where, story by story: by the registries' access logs and the daemons' figures."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.e2e.landscape import Landscape
+from tests.e2e.node.machine import Node
+
+_FIGURES = "http://127.0.0.1:9090/metrics"
+_RECEIVED = re.compile(r"^spegel_received_bytes_total\{[^}]*\} (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node in one story."""
+
+    story: str
+    node: str
+    upstream: int
+    peers: int | None
+    """None: the daemon could not be asked."""
+
+
+class Summary:
+    """Collects rows."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+
+    @contextlib.contextmanager
+    def story(self, name: str, landscape: Landscape) -> Iterator[None]:
+        """Account for what happens meanwhile."""
+        mark = landscape.upstream.mark()
+        before = _received(landscape.nodes)
+        yield
+        after = _received(landscape.nodes)
+        for node, machine in [(name, node.machine) for name, node in landscape.nodes.items()]:
+            requests = landscape.upstream.requests(mark, machine.address)
+            size = sum(request.size for request in requests if request.method == "GET")
+            self._rows.append(Row(name, node, size, _grown(before.get(node), after[node])))
+
+    def table(self) -> list[str]:
+        """Return the lines of a table: the nodes of each story that got anything, and sums."""
+        if not self._rows:
+            return []
+        told = [row for row in self._rows if row.upstream or row.peers]
+        lines = [_line("story", "node", "from upstream", "from peers")]
+        previous = ""
+        for row in told:
+            story = row.story if row.story != previous else ""
+            previous = row.story
+            lines.append(_line(story, row.node, _size(row.upstream), _size(row.peers)))
+        upstream, peers = sum(row.upstream for row in told), sum(row.peers or 0 for row in told)
+        lines.append(_line("all", "", _size(upstream), _size(peers)))
+        return lines
+
+
+def received(node: Node) -> int | None:
+    """Return the bytes that a node's daemon has received from others since its start; None without one."""
+
+    def ask() -> str:
+        with urllib.request.urlopen(_FIGURES, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    try:
+        text = node.machine.call(ask)
+    except OSError:
+        return None
+    return int(sum(map(float, _RECEIVED.findall(text))))
+
+
+def _received(nodes: Mapping[str, Node]) -> dict[str, int | None]:
+    return {name: received(node) for name, node in list(nodes.items())}
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    if after is None:
+        return None
+    # A daemon that was restarted counts from zero again.
+    return after - before if before is not None and after >= before else after
+
+
+def _size(count: int | None) -> str:
+    return "?" if count is None else f"{count / 1e6:,.2f} MB" if count else "-"
+
+
+def _line(story: str, node: str, upstream: str, peers: str) -> str:
+    return f"{story:70.70} {node:8} {upstream:>15} {peers:>15}".rstrip()
