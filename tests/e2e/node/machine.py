@@ -121,6 +121,10 @@ class Node:
         """Run ctr; return what it prints."""
         return self.machine.run(_ctr(), "--namespace", namespace, *arguments, limit=_PULL_LIMIT)
 
+    def default_config(self) -> str:
+        """Return the config.toml that containerd writes, with the snapshotter that works here."""
+        return self.machine.run(_containerd(), "config", "default").replace("overlayfs", self.snapshotter)
+
     def power_off(self) -> None:
         """Lose it all at once: nobody on the network hears of it."""
         with self.systemd.losing():
@@ -159,9 +163,8 @@ class Node:
         unit = Path("/lib/systemd/system") / CONTAINERD
         (directory / CONTAINERD).write_text(unit.read_text().replace("/usr/bin/containerd", _containerd()))
         if self.snapshotter != "overlayfs":
-            text = self.machine.run(_containerd(), "config", "default")
             self.path("/etc/containerd").mkdir(exist_ok=True)
-            self.path("/etc/containerd/config.toml").write_text(text.replace("overlayfs", self.snapshotter))
+            self.path("/etc/containerd/config.toml").write_text(self.default_config())
 
     def _mount(self) -> None:
         for inside in _OWN:

@@ -29,10 +29,11 @@ def write_certs_d(osc: dict[str, Any], directory: Path) -> None:
     for entry in osc["spec"]["criConfig"]["containerd"].get("registries", []):
         path = directory / entry["upstream"] / "hosts.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_hosts_toml(entry, directory))
+        path.write_text(hosts_toml(entry, directory))
 
 
-def _hosts_toml(entry: dict[str, Any], directory: Path) -> str:
+def hosts_toml(entry: dict[str, Any], directory: Path) -> str:
+    """Return the hosts.toml of a registry; files of certificates are looked for below another directory."""
     lines = ["# managed by gardener-node-agent"]
     if entry.get("server"):
         lines.append(f"server = {json.dumps(entry['server'])}")
