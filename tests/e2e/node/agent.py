@@ -1,7 +1,7 @@
 """gardener-node-agent in small: makes a node what an OperatingSystemConfig says.
 
-Written after pkg/nodeagent/controller/operatingsystemconfig of Gardener 1.150, in its order. Not here: updates
-in place, the restart of the agent itself, and trying again what has failed, which is left to the caller.
+Written after pkg/nodeagent/controller/operatingsystemconfig of Gardener 1.150, in its order. Not here:
+updates in place, its own restart, and trying again what has failed, which is left to the caller.
 """
 
 from __future__ import annotations
