@@ -67,6 +67,7 @@ class Machine:
         self.addresses = addresses
         self._network = network
         self._port: str | None = None
+        self._processes: list[Process] = []
         self.boot()
 
     @property
@@ -87,7 +88,9 @@ class Machine:
         self, command: Sequence[str | Path], log: Path, *, environment: Mapping[str, str] | None = None
     ) -> Process:
         """Start a program there; ``environment`` is all that it gets, or else this process's own."""
-        return Process(self.command(*command), log, environment=environment, is_entered=True)
+        process = Process(self.command(*command), log, environment=environment, is_entered=True)
+        self._processes.append(process)
+        return process
 
     def run(self, *command: str | Path, data: bytes | None = None, limit: float = LIMIT) -> str:
         """Run a program there to its end and return what it prints.
@@ -140,6 +143,9 @@ class Machine:
         """End it as a loss of power does: nobody hears of it, and nothing is written any more."""
         self.unplug()
         self._namespaces.close()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
 
     def _enter_network(self) -> None:
         namespace = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
