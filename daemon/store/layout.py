@@ -19,12 +19,17 @@ from typing import Any
 from daemon.oci.descriptor import Descriptor
 from daemon.oci.digest import Digest, InvalidDigestError, parse_digest
 from daemon.oci.manifest import MAX_MANIFEST_SIZE, NotAManifestError, load, media_type
+from daemon.oci.reference import InvalidReferenceError, parse_reference
 from daemon.store.base import Content, Event, EventKind, Image, NotFoundError, StoreError
 from daemon.store.document import read_document
 from daemon.store.files import ALGORITHMS, FileContent, list_blobs, open_blob, open_regular
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 """Annotations that name an image; the first is containerd's and always a complete name."""
+_NAMELESS = (
+    "{}/index.json has {} images without a complete name, such as docker.io/library/alpine:3.20: "
+    "other nodes do not learn of them"
+)
 _RACY = 2.0
 """A change may leave no trace in a modification time that is this young, in seconds (FAT counts by twos)."""
 
@@ -133,13 +138,13 @@ class LayoutStore:
         """Read the index; the last good one while somebody is writing it."""
         try:
             with self._directory() as root:
-                self._names = _names(load(_read_file("index.json", root)))
+                self._names, nameless = _names(load(_read_file("index.json", root)))
         except (OSError, NotAManifestError) as error:
             if self._names is None:
                 raise StoreError(f"{self._root}/index.json cannot be read: {error}") from error
             self._complain(f"{self._root}/index.json cannot be read, its last state is kept: {error}")
         else:
-            self._complaint = ""
+            self._complain(_NAMELESS.format(self._root, nameless) if nameless else "")
         return self._names
 
     def _signature(self) -> _Signature:
@@ -159,8 +164,8 @@ class LayoutStore:
             os.close(fd)
 
     def _complain(self, complaint: str) -> None:
-        """Log what is wrong, once for as long as it lasts."""
-        if complaint != self._complaint:
+        """Log what is wrong, once for as long as it lasts; nothing is, if it is empty."""
+        if complaint and complaint != self._complaint:
             _log.warning("%s", complaint)
         self._complaint = complaint
 
@@ -182,21 +187,23 @@ def _changes(before: _State | None, after: _State) -> Iterator[Event]:
         yield Event(EventKind.CONTENT_DELETED, digest=digest)
 
 
-def _names(index: dict[str, Any]) -> Mapping[str, Digest]:
-    """Return the images that an index names; the last of a name counts."""
+def _names(index: dict[str, Any]) -> tuple[Mapping[str, Digest], int]:
+    """Return the images that an index names, the last of a name, and how many have no complete name."""
     names: dict[str, Digest] = {}
+    nameless = 0
     descriptors = index.get("manifests")
     for descriptor in descriptors if isinstance(descriptors, list) else ():
         annotations = descriptor.get("annotations") if isinstance(descriptor, dict) else None
-        if not isinstance(annotations, dict):
-            continue
+        annotations = annotations if isinstance(annotations, dict) else {}
         name = next((annotations[key] for key in _NAMES if annotations.get(key)), None)
         try:
-            if isinstance(name, str):
-                names[name] = parse_digest(str(descriptor.get("digest")))
+            parse_reference(str(name))
+            names[str(name)] = parse_digest(str(descriptor.get("digest")))
+        except InvalidReferenceError:
+            nameless += 1
         except InvalidDigestError as error:
             _log.warning("image %s is left out: %s", name, error)
-    return names
+    return names, nameless
 
 
 def _read_file(name: str, directory: int) -> bytes:

@@ -84,6 +84,20 @@ async def test_a_name_may_come_from_the_reference_annotation(harness):
     assert {image.name for image in await harness.store.images()} == {PAUSE, ALPINE}
 
 
+async def test_images_that_nobody_can_find_are_told_of_once(harness, caplog):
+    harness.add(ALPINE, make_image(1))
+    short = {**make_image(2).descriptor("3.20"), "annotations": {"org.opencontainers.image.ref.name": "3.20"}}
+    with caplog.at_level(logging.WARNING):
+        await harness.store.images()
+        assert not caplog.records
+        entries = [make_image(1).descriptor(ALPINE), short, {}, 5]
+        harness.replace_index(encode({"manifests": entries}))
+        for _ in range(3):
+            assert [image.name for image in await harness.store.images()] == [ALPINE]
+    (message,) = [record.message for record in caplog.records]
+    assert "has 3 images without a complete name" in message
+
+
 @pytest.mark.parametrize(
     "broken", [b"", b'{"schemaVersion":2,"mani', b"[]", b'{"manifests":[{"digest":7}]}x']
 )
