@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.integration.containerd import cri
 CERTS_D = "/etc/containerd/certs.d"
 CONTAINERD = "containerd.service"
 _OWN = ("/etc", "/opt", "/run", "/var/lib")
+_MANIFEST_SIZE = 64 * 1024
 _PULL_LIMIT = 240.0
 """Seconds; only broken programs need them, but a GiB to unpack takes a while on a slow disk."""
 
@@ -112,6 +114,19 @@ class Node:
         finally:
             self.path("/run/file").unlink(missing_ok=True)
             self.ctr("images", "unmount", "--rm", mounted, namespace="default")
+
+    def contents(self, image: str) -> list[str]:
+        """Return the digests of an image that it has: what its name stands for, and all below."""
+        (line,) = self.ctr("images", "ls", f"name=={image}").splitlines()[1:]
+        digests = [line.split()[2]]
+        for digest in digests:
+            blob = self.path(
+                f"/var/lib/containerd/io.containerd.content.v1.content/blobs/{digest.replace(':', '/')}"
+            )
+            if blob.exists() and blob.stat().st_size < _MANIFEST_SIZE:
+                below = re.findall(rb'"digest": *"(sha256:[0-9a-f]{64})"', blob.read_bytes())
+                digests += [name.decode() for name in below if name.decode() not in digests]
+        return sorted(self.blobs() & set(digests))
 
     def blobs(self) -> set[str]:
         """Return the digests of the content that containerd has for the kubelet."""

@@ -1,0 +1,33 @@
+"""Waiting until nodes can find what another one has: it tells them in the background."""
+
+from __future__ import annotations
+
+import http.client
+from contextlib import closing
+from functools import partial
+
+from tests.e2e.node.machine import Node
+from tests.e2e.process import wait_until
+
+_PORT = 5000
+
+
+def finds(node: Node, image: str, digest: str | None = None) -> bool:
+    """Tell whether a node's daemon finds a digest of an image, or what the image's name stands for."""
+    name, _, tag = image.rpartition(":")
+    registry, _, repository = name.partition("/")
+    resource = f"blobs/{digest}" if digest else f"manifests/{tag}"
+
+    def ask() -> bool:
+        with closing(http.client.HTTPConnection("127.0.0.1", _PORT, timeout=10)) as connection:
+            connection.request("HEAD", f"/v2/{repository}/{resource}?ns={registry}")
+            return connection.getresponse().status == 200
+
+    return node.machine.call(ask)
+
+
+def wait_until_offered(holder: Node, image: str, *others: Node) -> None:
+    """Wait until other nodes find all that a node has of an image."""
+    for digest in (None, *holder.contents(image)):
+        for node in others:
+            wait_until(partial(finds, node, image, digest), f"{digest or image}, sought by {node.name},")
