@@ -26,9 +26,9 @@ from typing import Any
 import yaml
 
 from benchmarks.report import machine, markdown_table, write_section
+from benchmarks.webhook_process import Running, running
 from demo.apiserver import ApiServer
 from demo.certificates import make
-from demo.server import Running, running
 from webhook.mutation import Bootstrap, NodeContext, Ports, Program, mutate
 
 SAMPLES = Path(__file__).parent.parent / "tests" / "samples"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import ssl
 import time
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
+from demo.errors import DemoError
+
 _GROUP, _VERSION = "extensions.gardener.cloud", "v1alpha1"
 # As the API server calls it: with the timeout of the webhook's configuration.
 _PATH = "/webhooks/registry-spegel?timeout=10s"
-
-
-class AdmissionError(Exception):
-    """The webhook did not answer as an API server expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +36,32 @@ class Answer:
 class ApiServerClient:
     """Asks the webhook over one verified TLS connection, as an API server does."""
 
-    def __init__(self, port: int, authority: Path) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, authority: Path) -> None:
         """Prepare for a webhook on loopback whose certificate this authority has signed."""
-        trust = ssl.create_default_context(cafile=authority)
-        self._connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust, timeout=10)
+        self._session = session
+        self._url = f"https://127.0.0.1:{port}{_PATH}"
+        self._trust = ssl.create_default_context(cafile=authority)
 
-    def ask(self, osc: Mapping[str, Any]) -> Answer:
+    async def ask(self, osc: Mapping[str, Any]) -> Answer:
         """Ask what to make of an update of an OperatingSystemConfig.
 
         Raises:
-            AdmissionError: the answer is no AdmissionReview, or one of another request.
+            DemoError: the answer is no AdmissionReview, or one of another request.
         """
         uid = str(uuid.uuid4())
         headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
         body = json.dumps(_review(uid, osc))
         started = time.perf_counter()
         try:
-            self._connection.request("POST", _PATH, body, headers)
-            response = self._connection.getresponse()
-            answered = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise AdmissionError(f"no answer: {error}") from error
+            async with self._session.post(self._url, data=body, headers=headers, ssl=self._trust) as response:
+                answered = await response.read()
+        except (OSError, aiohttp.ClientError) as error:
+            raise DemoError(f"the webhook gives no answer: {error}") from error
         milliseconds = (time.perf_counter() - started) * 1000
-        if response.status != http.HTTPStatus.OK:
-            raise AdmissionError(
-                f"HTTP status {response.status}: {answered.decode(errors='replace').strip()}"
-            )
+        if response.status != 200:
+            text = answered.decode(errors="replace").strip()
+            raise DemoError(f"the webhook answers with HTTP status {response.status}: {text}")
         return _answer(uid, answered, milliseconds)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
 
 
 def _answer(uid: str, body: bytes, milliseconds: float) -> Answer:
@@ -75,7 +69,7 @@ def _answer(uid: str, body: bytes, milliseconds: float) -> Answer:
         verdict = json.loads(body)["response"]
         patch = base64.b64decode(verdict.get("patch", ""), validate=True)
         if verdict["uid"] != uid:
-            raise AdmissionError(f"the answer is for {verdict['uid']}, not for {uid}")
+            raise DemoError(f"the webhook's answer is for {verdict['uid']}, not for {uid}")
         return Answer(
             allowed=verdict["allowed"],
             message=verdict.get("status", {}).get("message", ""),
@@ -85,7 +79,7 @@ def _answer(uid: str, body: bytes, milliseconds: float) -> Answer:
             milliseconds=milliseconds,
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise AdmissionError(f"the answer is no AdmissionReview: {error!r}") from error
+        raise DemoError(f"the webhook's answer is no AdmissionReview: {error!r}") from error
 
 
 def _review(uid: str, osc: Mapping[str, Any]) -> dict[str, Any]:

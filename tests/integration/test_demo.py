@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import termios
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from demo import server
-from demo.certificates import make
-
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tests" / "samples"
 COMMAND = [sys.executable, "-m", "demo"]
+PATIENCE = 60.0
+"""Seconds for whatever is waited for; only a broken demo needs them."""
+TIME = r"[\d.]+ m?s"
+PARTS = ["manifest", "config", *(f"layer {number}" for number in range(1, 6))]
 
 
 @pytest.fixture
@@ -30,7 +34,8 @@ def environment(tmp_path):
     """Temporary files go to a directory of the test, which must be empty in the end."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    return {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {
+    dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}
+    return {name: value for name, value in os.environ.items() if name not in dropped} | {
         "TMPDIR": str(temporary),
         "TERM": "xterm-256color",
     }
@@ -42,55 +47,223 @@ def run(environment: dict[str, str], *arguments: str | Path) -> subprocess.Compl
     )
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"not within the deadline: {what}"
-        time.sleep(0.01)
+class Running:
+    """A demo that runs; its output is read as far as the test wants to see it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output = ""
+
+    def until(self, text: str) -> None:
+        """Read up to the line that has a text."""
+        assert self.process.stdout is not None
+        while text not in self.output:
+            line = self.process.stdout.readline()
+            assert line, f"the output ends before {text!r}: {self.output}"
+            self.output += line
+
+    def end(self, number: int | None = None) -> str:
+        """Send a signal, read to the end, and return what is on standard error."""
+        if number is not None:
+            self.process.send_signal(number)
+        output, errors = self.process.communicate(timeout=PATIENCE)
+        self.output += output
+        return errors
+
+
+@contextmanager
+def running(environment: dict[str, str], *arguments: str | Path) -> Iterator[Running]:
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield Running(process)
+        finally:
+            process.terminate()
+
+
+def processes(environment: dict[str, str]) -> dict[int, str]:
+    """Return the command lines of the demo's parts: each names a file of its directory."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_text()
+        except OSError:
+            continue
+        if environment["TMPDIR"] in command:
+            found[int(path.parent.name)] = command
+    return found
 
 
 def assert_nothing_is_left(environment: dict[str, str], output: str) -> None:
-    temporary = Path(environment["TMPDIR"])
-    assert list(temporary.iterdir()) == []
-    assert [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(temporary) in _read(path)] == []
-    ports = re.findall(r"://127\.0\.0\.1:(\d+)", output)
-    assert ports
-    for port in ports:
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
+    assert processes(environment) == {}
+    addresses = set(re.findall(r"//(localhost|127\.0\.0\.\d):(\d+)", output))
+    assert addresses
+    for host, port in addresses:
         with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+            assert probe.connect_ex((host, int(port))) != 0, f"{host}:{port} is listened on"
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+def table(output: str) -> dict[str, str]:
+    """Return the rows of the table at the end, by what each begins with, single spaces in them."""
+    lines = output.partition("What came from where\n")[2].partition("\n\n")[0].splitlines()
+    rows = (" ".join(line.split()) for line in lines)
+    return {match[1]: match[2] for row in rows if (match := re.fullmatch(r"(layer \d|\w+) (.*)", row))}
 
 
-def test_it_shows_the_question_the_answer_and_the_difference(environment):
-    result = run(environment)
+def assert_peers_gave_what_upstream_gave_once(output: str) -> None:
+    rows = table(output)
+    got = r"[\d.]+ (?:B|kB|MB) upstream TIME node 1 TIME node [12] TIME node [1-3] TIME".replace("TIME", TIME)
+    for part in PARTS:
+        assert re.fullmatch(got, rows[part])
+    # Of upstream: the tag (HEAD), the manifest, and each of the six blobs once.
+    assert rows["upstream"] == "8 requests 0 requests 0 requests stopped"
+    size, unit, *_ = rows["all"].split()
+    assert rows["saw"] == f"{size} {unit} 0 B 0 B"
+
+
+def test_images_come_from_peers_once_one_node_has_them(environment):
+    """Port 5000 is taken here, so that another one has to go all the way through the chain."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.3", 5000))
+            taken.listen()
+        except OSError:
+            pass  # by somebody else
+        result = run(environment)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "POST /webhooks/registry-spegel: UPDATE OperatingSystemConfig shoot--demo--tea/" in result.stdout
+    assert "UPDATE OperatingSystemConfig\n" in result.stdout
     assert re.search(r"allowed; JSON patch of \d+ operations, [\d,]+ bytes; [\d.]+ ms", result.stdout)
-    assert "~ spec.criConfig.containerd.registries[0]  docker.io" in result.stdout
-    assert "+ spec.units[2]  spegel.service" in result.stdout
-    assert re.search(r"nothing is left to do\n   allowed; no patch; [\d.]+ ms\n$", result.stdout)
+    assert "registries    ~ docker.io, registry.k8s.io\n                 + _default\n" in result.stdout
+    assert "units         + spegel.service, spegel-metrics.service\n" in result.stdout
+    assert re.search(r"asked again   allowed; no patch; [\d.]+ ms\n", result.stdout)
     assert "warning" not in result.stdout
+    [port] = re.findall(r"port 5000, so the Shoot asks for registryPort: (\d+)\n", result.stdout)
+    assert f"--registry-addr=:{port}\n" in result.stdout
+    assert re.findall(r"http://127\.0\.0\.([2-4]):\d+/debug/web/", result.stdout) == ["2", "3", "4"]
+    assert_peers_gave_what_upstream_gave_once(result.stdout)
     assert "\x1b" not in result.stdout
+    assert "━" not in result.stdout
     assert_nothing_is_left(environment, result.stdout)
 
 
-@pytest.mark.parametrize("sample", ["admissionreview-update.json", "osc-with-cache-and-mirror.yaml"])
-def test_it_takes_a_file(environment, sample):
-    result = run(environment, SAMPLES / sample)
+def test_a_file_of_ones_own_on_a_terminal_of_80_columns(environment):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [*COMMAND, SAMPLES / "admissionreview-update.json"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        output = b""
+        while chunk := _read_terminal(ours):
+            output += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\x1b[1;36m" in output
+    assert b"\x1b[1A" in output  # the bars move
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output.decode()).replace("\r\n", "\n").replace("\r", "\n")
+    assert "shoot--crazy--botany/" in lines
+    assert "━━━━" in lines
+    assert max(map(len, lines.splitlines())) <= 80
+    assert_peers_gave_what_upstream_gave_once(lines)
+    assert_nothing_is_left(environment, lines)
+
+
+def _read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # how Linux says that nobody holds the other side any more
+        return b""
+
+
+def test_to_be_explored_it_stays_up(environment, tmp_path):
+    with running(environment, "--keep") as demo:
+        demo.until("sudo ctr")
+        commands = {line.split()[0]: line for line in demo.output.rpartition("stopped:")[2].splitlines()[2:]}
+        assert list(commands) == ["curl", "skopeo", "crane", "sudo"]
+        pages = re.findall(r"http://127\.0\.0\.(?:\d):\d+/debug/web/", demo.output)
+        assert len(set(pages)) == 5
+        for page in pages:
+            with urllib.request.urlopen(page) as answer:
+                assert b"<title>" in answer.read()
+        for program, command in commands.items():
+            if program in {"curl", "skopeo"} and present(program):
+                result = shell(command, tmp_path)
+                assert result.returncode == 0, result.stderr
+                if program == "curl":
+                    assert len(json.loads(result.stdout)["layers"]) == 5
+        # A person at a terminal presses Ctrl-C; someone impatient twice.
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.end(signal.SIGINT) == "demo: stopped\n"
+    assert demo.process.returncode == 130
+    assert_nothing_is_left(environment, demo.output)
+    manifest = hashlib.sha256((tmp_path / "shop" / "manifest.json").read_bytes()).hexdigest()
+    assert f"@sha256:{manifest} " in commands["skopeo"]
+
+
+def present(program: str) -> bool:
+    if shutil.which(program) is None:
+        reason = f"needs Debian's package {program}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return True
+
+
+def shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", command], cwd=directory, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGTERM, "Each of them pulls"), (signal.SIGHUP, "1. A seed")]
+)
+def test_a_signal_ends_all_of_it(environment, number, moment):
+    with running(environment) as demo:
+        demo.until(moment)
+        assert demo.end(number) == "demo: stopped\n"
+    assert demo.process.returncode == 128 + number
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
+    assert processes(environment) == {}
+
+
+def test_a_part_that_ends_in_the_middle_ends_all_with_the_end_of_its_log(environment):
+    with running(environment) as demo:
+        demo.until("Each of them pulls")
+        [daemon] = [pid for pid, line in processes(environment).items() if "/node-2/images" in line]
+        os.kill(daemon, signal.SIGKILL)
+        errors = demo.end()
+    assert demo.process.returncode == 1
+    first, *log = errors.splitlines()
+    assert first == "demo: node 2 ended by signal 9. The end of its log:"
+    assert any('"msg":"listening"' in line for line in log)
+    assert "Traceback" not in errors
+    assert_nothing_is_left(environment, demo.output)
+
+
+def test_a_reader_that_leaves_is_no_error(environment):
+    result = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m demo | head -n 4; test -z "$(ls -A "$TMPDIR")"', sys.executable],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (result.returncode, result.stderr) == (0, "")
-    assert "OperatingSystemConfig shoot--crazy--botany/" in result.stdout
 
 
-def test_what_changes_nothing_is_shown_as_that(environment):
+def test_what_the_webhook_leaves_alone_gives_no_node_a_cache(environment):
     result = run(environment, SAMPLES / "osc-provision.yaml")
-    assert result.returncode == 0
+    assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.count("allowed; no patch") == 2
+    assert "its nodes get no cache" in result.stdout
+    assert_nothing_is_left(environment, result.stdout)
 
 
 @pytest.mark.parametrize(
@@ -131,65 +304,3 @@ def test_help_and_usage_errors(environment):
     assert shown.returncode == 0
     assert "usage: python -m demo" in shown.stdout
     assert run(environment, "--nonsense").returncode == 2
-
-
-@pytest.mark.parametrize(("no_color", "colored"), [(None, True), ("1", False)])
-def test_colours_are_for_terminals(environment, no_color, colored):
-    ours, theirs = pty.openpty()
-    extra = {} if no_color is None else {"NO_COLOR": no_color}
-    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment | extra, stdout=theirs) as process:
-        os.close(theirs)
-        output = b""
-        while chunk := _read_terminal(ours):
-            output += chunk
-    os.close(ours)
-    assert process.returncode == 0
-    assert (b"\x1b[32m" in output) == colored
-    assert (b"\x1b" in output) == colored
-
-
-def _read_terminal(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # how Linux says that nobody holds the other side any more
-        return b""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all_of_it(environment, number):
-    unbuffered = environment | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        COMMAND, cwd=ROOT, env=unbuffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        # A pipe that is too small for the difference holds the demo while everything runs.
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
-        logs = Path(environment["TMPDIR"])
-        eventually(
-            lambda: any('"admission"' in _read(log) for log in logs.glob("*/webhook.log")), "it has asked"
-        )
-        process.send_signal(number)
-        process.send_signal(number)  # someone impatient
-        output, errors = process.communicate()
-    assert process.returncode == 128 + number
-    assert errors == "demo: stopped\n"
-    assert_nothing_is_left(environment, output)
-
-
-def test_a_reader_that_leaves_is_no_error(environment):
-    result = subprocess.run(
-        ["/bin/sh", "-c", '"$0" -m demo | head -n 4; test -z "$(ls -A "$TMPDIR")"', sys.executable],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_a_webhook_that_does_not_start_is_reported_with_its_log(tmp_path):
-    missing = tmp_path / "kubeconfig"
-    started = server.running(make(tmp_path), missing, tmp_path)
-    with pytest.raises(server.ServerError, match=r"ended with status 1:\nerror: .*kube-config"), started:
-        pytest.fail("it must not get here")
