@@ -162,7 +162,9 @@ class Handler(BaseHTTPRequestHandler):
         return (201 if new else 200), thing
 
     def _delete(self, target: Target) -> Answer:
-        options = self._parsed() if self.body else {}
+        # kubectl and Helm send options that say nothing more in protobuf.
+        is_json = self.headers.get_content_type() != protobuf.CONTENT_TYPE
+        options = self._parsed() if self.body and is_json else {}
         uid = (options.get("preconditions") or {}).get("uid")
         thing = self.api.store.delete(target.resource, target.namespace, str(target.name), uid=uid)
         if thing["metadata"].get("finalizers"):
