@@ -71,12 +71,13 @@ def _run(flags: Mapping[str, Any]) -> int:
     # The other command is quicker without these.
     from controller.operator.login import NoApiServerError  # noqa: PLC0415
     from controller.operator.run import RegistrationError, run  # noqa: PLC0415
+    from controller.operator.web import ListenError  # noqa: PLC0415
     from serving import logs  # noqa: PLC0415
 
     logs.configure(settings.log_level)
     try:
         run(settings)
-    except (NoApiServerError, RegistrationError) as error:
+    except (NoApiServerError, RegistrationError, ListenError) as error:
         raise _InputError([str(error)]) from error
     return 0
 

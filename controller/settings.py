@@ -91,10 +91,10 @@ class ControllerSettings(ObjectSettings):
     workers: int = Field(5, ge=1, le=100, description="Extensions that are worked on at the same time")
     address: IPvAnyAddress = Field(
         ipaddress.IPv4Address("0.0.0.0"),  # noqa: S104 - a pod is probed at the address of its network
-        description="IP address to answer health probes on",
+        description="IP address to listen on",
     )
     health_port: int = Field(
-        8081, ge=1, le=65535, description="TCP port to answer health probes on, plain HTTP, /healthz"
+        8081, ge=1, le=65535, description="TCP port for /healthz and /metrics, without TLS"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level of the lines that are logged (JSON, on stderr)"

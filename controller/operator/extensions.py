@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from controller.lifecycle import health
-from controller.lifecycle.extension import is_ours
-from controller.lifecycle.operation import Trigger, is_due, trigger
+from controller.lifecycle.extension import is_ours, last_operation
+from controller.lifecycle.operation import Trigger, is_due, operation_of, trigger
 from controller.objects import names
+from controller.operator import figures
 from controller.operator.client import ApiError, Client, ConflictError, NotFoundError, Object
 from controller.operator.queue import Queue
 from controller.operator.reconciler import FailedError, Reconciler
@@ -60,6 +61,16 @@ class Extensions:
             await term.queue.run(workers)
         finally:
             self._term = None
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Those that have an Extension of ours."""
+        return [namespace for namespace, _ in self._known]
+
+    def show(self) -> None:
+        """Put the figures about Extensions in order."""
+        states = Counter(_state(extension) for extension in self._known.values())
+        figures.show(self._term.queue.lengths() if self._term else {}, states)
 
     async def check(self) -> None:
         """Keep the conditions up to date until cancelled."""
@@ -140,13 +151,15 @@ class _Term:
             return None
         self._owed.add(key)
         self._begun[key] = trigger(extension)
-        attempt = await self._reconciler.begin(extension)
-        delay = None
-        if attempt is not None:
-            if trigger(attempt.extension) != trigger(extension):
-                # From now on the annotation, should it be seen, is another one.
-                self._begun.pop(key)
-            delay = await self._reconciler.carry_out(attempt)
+        with figures.attempt(operation_of(extension)) as outcome:
+            attempt = await self._reconciler.begin(extension)
+            if attempt is None:
+                outcome.result, delay = "skipped", None
+            else:
+                if trigger(attempt.extension) != trigger(extension):
+                    # From now on the annotation, should it be seen, is another one.
+                    self._begun.pop(key)
+                outcome.result, delay = await self._reconciler.carry_out(attempt)
         if delay is None:
             self._forget(key)
         return delay
@@ -154,3 +167,7 @@ class _Term:
     def _forget(self, key: Key) -> None:
         self._owed.discard(key)
         self._begun.pop(key, None)
+
+
+def _state(extension: Mapping[str, Any]) -> str:
+    return str((last_operation(extension) or {}).get("state") or "none")

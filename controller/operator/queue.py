@@ -43,6 +43,12 @@ class Queue(Generic[Key]):
         self._due[key] = min(due, self._due.get(key, due))
         self._changed.set()
 
+    def lengths(self) -> dict[str, int]:
+        """Return how many keys are worked on, wait although they are due, and are due later."""
+        now = asyncio.get_running_loop().time()
+        waiting = sum(due <= now for due in self._due.values())
+        return {"working": len(self._busy), "waiting": waiting, "later": len(self._due) - waiting}
+
     async def run(self, workers: int) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import api
 from controller.lifecycle import status
@@ -63,6 +64,15 @@ class Attempt:
     cluster: Object | None
 
 
+class Outcome(NamedTuple):
+    """What came of an attempt that did not fail."""
+
+    result: str
+    """succeeded, waiting, or invalid: only a user can mend it."""
+    delay: float | None = None
+    """Seconds after which to go on; None when there is nothing left to be done."""
+
+
 class Reconciler:
     """Does what Extensions ask for."""
 
@@ -96,11 +106,8 @@ class Reconciler:
             return None
         return Attempt(extension, operation, cluster)
 
-    async def carry_out(self, attempt: Attempt) -> float | None:
+    async def carry_out(self, attempt: Attempt) -> Outcome:
         """Do what is asked for, or as much of it as can be done now.
-
-        Returns:
-            The seconds after which to go on, None when it is done.
 
         Raises:
             FailedError: it failed, and the status says so.
@@ -115,7 +122,7 @@ class Reconciler:
             remaining = await self._work(extension, cluster, operation, is_forced=is_forced)
         except api.InvalidObject as error:
             await self._say_failed(extension, operation, str(error), code=status.CONFIGURATION_PROBLEM)
-            return None  # until a user has changed it
+            return Outcome("invalid")
         except (ApiError, ShootError) as error:
             await self._say_failed(extension, operation, str(error))
             raise FailedError(f"{operation} failed: {error}") from error
@@ -125,9 +132,9 @@ class Reconciler:
             raise
         if remaining:
             await self._say_processing(extension, operation, waits_for=remaining)
-            return _LOOK_AGAIN_SECONDS
+            return Outcome("waiting", _LOOK_AGAIN_SECONDS)
         await self._finish(extension, operation)
-        return None
+        return Outcome("succeeded")
 
     async def _work(
         self, extension: Object, cluster: Object | None, operation: Operation, *, is_forced: bool

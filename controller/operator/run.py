@@ -1,4 +1,4 @@
-"""The running controller: kopf watches and reports health, and what is here does the rest.
+"""The running controller: kopf watches, and what is here does the rest.
 
 kopf gets one low-level handler for Extensions and nothing else. Only so it writes nothing into them:
 gardenlet waits for exact annotations and finalizers, which kopf's own handlers for creation or deletion would
@@ -22,7 +22,7 @@ from typing import Any
 import kopf
 import yaml
 
-from controller.operator import heartbeat, webhook
+from controller.operator import expiry, figures, heartbeat, webhook
 from controller.operator.build import builder
 from controller.operator.client import Client, Object
 from controller.operator.extensions import Extensions
@@ -30,6 +30,7 @@ from controller.operator.leader import Elected
 from controller.operator.login import NoApiServerError, log_in
 from controller.operator.reconciler import Reconciler
 from controller.operator.resources import EXTENSION
+from controller.operator.web import served
 from controller.settings import ControllerSettings
 
 NAME = "gardener-extension-registry-spegel"
@@ -56,6 +57,7 @@ def run(settings: ControllerSettings) -> None:
     Raises:
         NoApiServerError: nothing says where the API server is, or in which namespace this runs.
         RegistrationError: see there.
+        ListenError: see there.
     """
     if settings.kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # where kopf looks
@@ -66,12 +68,19 @@ def run(settings: ControllerSettings) -> None:
     if not namespace:
         raise NoApiServerError("in which namespace? --namespace says it outside of a pod")
     registration = _registration(settings.webhook_registration)
-    asyncio.run(_run(lambda: _Controller(settings, namespace, login, registration)))
+    asyncio.run(_run(settings, lambda: _Controller(settings, namespace, login, registration)))
 
 
-async def _run(make: Callable[[], _Controller]) -> None:
-    while not await make().run():
-        await asyncio.sleep(_PAUSE_SECONDS)
+async def _run(settings: ControllerSettings, make: Callable[[], _Controller]) -> None:
+    controller = make()
+
+    def show() -> None:
+        controller.show()  # that of today
+
+    async with served(settings.address, settings.health_port, show):
+        while not await controller.run():
+            await asyncio.sleep(_PAUSE_SECONDS)
+            controller = make()
 
 
 class _Controller:
@@ -111,8 +120,6 @@ class _Controller:
         kopf.on.event(group, version, EXTENSION.plural, registry=registry)(self._see)
         kopf.on.startup(registry=registry)(self._begin)
         kopf.on.cleanup(registry=registry)(self._end)
-        address = self._settings.address
-        host = f"[{address}]" if address.version == 6 else str(address)
         try:
             await kopf.operator(
                 registry=registry,
@@ -120,7 +127,6 @@ class _Controller:
                 clusterwide=True,
                 standalone=True,
                 stop_flag=self._stop,
-                liveness_endpoint=f"http://{host}:{self._settings.health_port}/healthz",
             )
         except Exception as error:  # noqa: BLE001 - kopf's errors are its own
             _log.warning("kopf has given up, and begins anew: %s", error)
@@ -128,6 +134,10 @@ class _Controller:
         if self._broken is not None:
             raise self._broken
         return True
+
+    def show(self) -> None:
+        """Put the figures in order."""
+        self._extensions.show()
 
     def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
         return self._login()
@@ -152,9 +162,14 @@ class _Controller:
         self._stop.set()
 
     async def _lead(self) -> None:
+        with figures.leading():
+            await self._work_as_leader()
+
+    async def _work_as_leader(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._extensions.work(self._settings.workers))
             tasks.create_task(self._extensions.check())
+            tasks.create_task(expiry.watch(self._client, lambda: self._extensions.namespaces, self._clock))
             tasks.create_task(heartbeat.beat(self._client, self._namespace, NAME))
             if self._registration is not None:
                 tasks.create_task(

@@ -25,6 +25,7 @@ from controller.lifecycle.webhook_certificate import (
     needs_certificate,
     trusted,
 )
+from controller.operator import figures
 from controller.operator.client import ApiError, Client, Object
 from controller.operator.resources import NAMESPACE, SECRET, WEBHOOK_CONFIGURATION
 
@@ -85,13 +86,16 @@ async def sync(client: Client, namespace: str, registration: Object, now: dateti
         await _write(client, authority_secret, _secret(namespace, AUTHORITY_SECRET, "Opaque", wanted))
     await _register(client, namespace, registration, registered, bundle)
 
+    figures.show_end("webhook_authority", authority.life.end)
     served = serving.seen_by(authority) if serving else None
+    figures.show_end("webhook", served.life.end if served else None)
     if needs_certificate(authority.life, served, now, announced=authority.certificate in announced):
         # A common name has at most 64 characters; nobody looks at it where there are hosts.
         made = new_certificate(authority, hosts[0], SERVER, hosts, now)
         data = {"tls.crt": made.certificate_pem, "tls.key": made.key_pem}
         secret = _secret(namespace, CERTIFICATE_SECRET, "kubernetes.io/tls", data)
         await _write(client, certificate_secret, secret)
+        figures.show_end("webhook", made.life.end)
         _log.info("the webhook has a new certificate, until %s", made.life.end)
 
 

@@ -72,7 +72,7 @@ def test_every_object_is_valid_for_kubernetes(values: Object, version: str) -> N
     documents = render(SEED, values)
     assert {document["kind"] for document in documents if document["metadata"]["name"] == NAME} >= KINDS
     for document in documents:
-        if document["kind"] not in {"VerticalPodAutoscaler", "ServiceMonitor"}:
+        if document["kind"] not in {"VerticalPodAutoscaler", "ServiceMonitor", "PrometheusRule"}:
             kubernetes_validate.validate(document, version, strict=True)
     assert lint(SEED, values) == ["icon is recommended"]
 
@@ -136,6 +136,39 @@ def test_values_that_do_not_go_together_are_refused(values: Object, message: str
     assert message in refusal(SEED, values)
 
 
+# Its figures
+
+
+def test_the_seeds_prometheus_finds_the_pods_and_may_ask_them() -> None:
+    template = one("Deployment")["spec"]["template"]
+    (port,) = container()["ports"]
+    annotations = template["metadata"]["annotations"]
+    found = {key: value for key, value in annotations.items() if key.startswith("prometheus.io/")}
+    number = str(port["containerPort"])
+    assert found == {
+        "prometheus.io/name": NAME,
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": number,
+    }
+    service = one("Service")
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    prefix = "networking.resources.gardener.cloud"
+    allowed = service["metadata"]["annotations"][f"{prefix}/from-all-seed-scrape-targets-allowed-ports"]
+    assert json.loads(allowed) == [{"port": port["containerPort"], "protocol": "TCP"}]
+    other = one("Service", name=SEED)["metadata"]["annotations"]
+    for name in ("namespace-selectors", "pod-label-selector-namespace-alias"):
+        assert service["metadata"]["annotations"][f"{prefix}/{name}"] == other[f"{prefix}/{name}"]
+
+
+def test_the_seeds_prometheus_has_rules_unless_told_otherwise() -> None:
+    rule = one("PrometheusRule", name=f"seed-{SEED}")
+    assert rule["metadata"]["labels"]["prometheus"] == "seed"
+    file = MANIFESTS / "charts" / SEED / "rules/seed.yaml"
+    assert rule["spec"] == yaml.safe_load(file.read_text())
+    without = {document["kind"] for document in render(SEED, {**KEPT, "metrics": {"rules": False}})}
+    assert "PrometheusRule" not in without
+
+
 # The webhook's certificate and registration
 
 
@@ -149,7 +182,7 @@ def test_the_controller_registers_what_the_chart_would_register() -> None:
     ]["clientConfig"]["caBundle"]
     assert registration == one("MutatingWebhookConfiguration", LEFT_TO_OTHERS, SEED)
     assert "MutatingWebhookConfiguration" not in {document["kind"] for document in render(SEED, KEPT)}
-    (service,) = [document for document in render(SEED, KEPT) if document["kind"] == "Service"]
+    service = one("Service", name=SEED)
     assert entry["clientConfig"]["service"]["name"] == service["metadata"]["name"]
 
 

@@ -56,13 +56,17 @@ class Controller:
 
 @contextlib.asynccontextmanager
 async def controller(
-    seed: Seed, directory: Path, *flags: str, is_silent: bool = True
+    seed: Seed, directory: Path, *flags: str, token: str | None = None, is_silent: bool = True
 ) -> AsyncIterator[Controller]:
-    """A process with credentials of its own; it must end well, and in silence without a traceback."""
+    """A process with credentials of its own; it must end well, and in silence without a traceback.
+
+    A real API server knows only the administrator's credentials, unless a token of its own is given.
+    """
     file = directory / "controller.kubeconfig"
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
-    if seed.server is not None:
-        config["users"][0]["user"] = {"token": "controller"}
+    token = token or (None if seed.server is None else "controller")
+    if token is not None:
+        config["users"][0]["user"] = {"token": token}
     file.write_text(yaml.safe_dump(config))
     port = _free_port()
     arguments = ["run", "--namespace", seed.own_namespace, "--kubeconfig", str(file)]

@@ -9,6 +9,7 @@ from controller.operator.resources import EXTENSION, MANAGED_RESOURCE
 from tests.controller.controllers import LOG_IN, extensions, working
 from tests.controller.seed import NAME, Seed
 
+THEN = "2026-03-02T10:00:00Z"
 GOOD = {"ResourcesApplied": "True", "ResourcesHealthy": "True", "ResourcesProgressing": "False"}
 
 
@@ -16,9 +17,8 @@ async def resource_manager(seed: Seed, **states: str) -> None:
     """Say of every ManagedResource how it is."""
     for name in await seed.names(MANAGED_RESOURCE):
         thing = await seed.client.get(MANAGED_RESOURCE, name, seed.namespace)
-        conditions = [
-            {"type": kind, "status": state, "message": "m"} for kind, state in (GOOD | states).items()
-        ]
+        said = {"reason": "R", "message": "m", "lastTransitionTime": THEN, "lastUpdateTime": THEN}
+        conditions = [{"type": kind, "status": state} | said for kind, state in (GOOD | states).items()]
         status = {"observedGeneration": thing["metadata"]["generation"], "conditions": conditions}
         patch = {"status": status}
         await seed.client.patch(MANAGED_RESOURCE, name, seed.namespace, patch, subresource="status")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from controller.operator import heartbeat
 from controller.operator.resources import EXTENSION, LEASE
 from controller.operator.run import LEADER_LEASE
-from tests.controller.operator.processes import controller, until_leading
+from tests.controller.operator.processes import Controller, controller, until_leading
 from tests.controller.seed import NAME, REAL, Seed, is_accepted
 
 CLUSTER_WIDE = "v1alpha1/extensions"
@@ -33,15 +35,73 @@ async def test_from_the_first_extension_to_the_end(seed: Seed, tmp_path: Path) -
         assert beat["spec"]["leaseDurationSeconds"] == 30
         age = datetime.now(UTC) - datetime.fromisoformat(beat["spec"]["renewTime"])
         assert age.total_seconds() < 60
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{running.port}/healthz") as response,
-        ):
-            assert response.status == 200
+        assert await answer(running, "/healthz") == "ok\n"
         await seed.delete_extension()
         await seed.until(EXTENSION, NAME, lambda found: found is None)
     lease = await seed.client.get(LEASE, LEADER_LEASE, seed.own_namespace)
     assert lease["spec"]["holderIdentity"] == "", "the next one need not wait"
+
+
+async def answer(running: Controller, path: str) -> str:
+    """What a process answers on its health port, once it listens there."""
+    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"http://127.0.0.1:{running.port}{path}") as response:
+                    assert response.status == 200
+                    return await response.text()
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)
+
+
+async def figures(running: Controller) -> dict[str, float]:
+    """What Prometheus sees, by series as it is written."""
+    lines = (await answer(running, "/metrics")).splitlines()
+    found = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+    return {series.removeprefix("registry_spegel_controller_"): float(value) for series, _, value in found}
+
+
+async def test_figures_say_what_is_done_and_by_whom(seed: Seed, tmp_path: Path) -> None:
+    async with controller(seed, tmp_path) as leader:
+        await until_leading(seed)
+        async with controller(seed, tmp_path) as other:
+            wrong = {"providerConfig": {"kind": "Nonsense"}}
+            await seed.create_extension(spec=wrong, namespace=seed.neighbour)
+            await seed.until(
+                EXTENSION, NAME, lambda found: "lastError" in (found or {}).get("status", {}), seed.neighbour
+            )
+            await seed.create_extension()
+            began = datetime.now(UTC).timestamp()
+            await seed.until_done("Create")
+            seen = await figures(leader)
+            while seen['extensions{state="Succeeded"}'] != 1:  # by the watch, which may be a little behind
+                seen = await figures(leader)
+            waiting = await figures(other)
+        assert (seen["leader"], waiting["leader"]) == (1, 0)
+        assert seen['reconciliations_total{operation="Create",result="succeeded"}'] == 1
+        assert seen['reconciliations_total{operation="Create",result="invalid"}'] == 1
+        assert seen['reconciliations_total{operation="Delete",result="failed"}'] == 0
+        assert seen['reconciliation_duration_seconds_count{operation="Create"}'] == 2
+        assert began - 60 < seen['last_success_timestamp_seconds{operation="Create"}'] < began + 60
+        assert [seen[f'queue_length{{state="{state}"}}'] for state in ("working", "waiting", "later")] == [
+            0
+        ] * 3
+        if REAL is None:  # there, others may have Extensions
+            assert [seen[f'extensions{{state="{state}"}}'] for state in ("Error", "Succeeded")] == [1, 1]
+
+
+async def test_a_port_that_is_taken_is_said_and_nothing_is_begun(seed: Seed, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "controller", "run", "--namespace", seed.own_namespace),
+            *("--address", "127.0.0.1", "--health-port", str(port)),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode() == f"error: cannot listen on 127.0.0.1, port {port}: Address already in use\n"
+    assert await seed.client.find(LEASE, LEADER_LEASE, seed.own_namespace) is None
 
 
 async def test_one_of_two_replicas_works_and_the_other_takes_over(seed: Seed, tmp_path: Path) -> None:
