@@ -16,6 +16,7 @@ from daemon.oci.digest import Digest
 from daemon.oci.manifest import OCI_CONFIG
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+_PORTION = 2**26
 THIS_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 
@@ -78,7 +79,7 @@ def make_image(
 
     generator = random.Random(seed)
     sizes = [size] * layers + [large] * (large > 0)
-    layer_digests = tuple(add(_layer(generator.randbytes(size))) for size in sizes)
+    layer_digests = tuple(add(_layer(_random_bytes(generator, size))) for size in sizes)
     system = {"architecture": THIS_ARCHITECTURE if pullable else "amd64", "os": "linux"}
     rootfs = {"type": "layers", "diff_ids": layer_digests}
     config = add(encode({**system, "config": {}, "rootfs": rootfs}))
@@ -104,6 +105,11 @@ def make_image(
 def encode(document: object) -> bytes:
     """Return a document as JSON."""
     return json.dumps(document).encode()
+
+
+def _random_bytes(generator: random.Random, size: int) -> bytes:
+    """Return bytes in portions of a size that a generator can make at once."""
+    return b"".join(generator.randbytes(min(_PORTION, size - start)) for start in range(0, size, _PORTION))
 
 
 def _layer(content: bytes) -> bytes:

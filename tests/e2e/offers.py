@@ -16,12 +16,18 @@ def finds(node: Node, image: str, digest: str | None = None) -> bool:
     """Tell whether a node's daemon finds a digest of an image, or what the image's name stands for."""
     name, _, tag = image.rpartition(":")
     registry, _, repository = name.partition("/")
-    resource = f"blobs/{digest}" if digest else f"manifests/{tag}"
+    # A manifest is not to be had as a blob, nor a blob as a manifest.
+    resources = [f"manifests/{digest or tag}", *([f"blobs/{digest}"] if digest else [])]
 
     def ask() -> bool:
         with closing(http.client.HTTPConnection("127.0.0.1", _PORT, timeout=10)) as connection:
-            connection.request("HEAD", f"/v2/{repository}/{resource}?ns={registry}")
-            return connection.getresponse().status == 200
+            for resource in resources:
+                connection.request("HEAD", f"/v2/{repository}/{resource}?ns={registry}")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 200:
+                    return True
+        return False
 
     return node.machine.call(ask)
 
