@@ -23,6 +23,7 @@ from daemon.http.head import HEAD_LIMIT, BadRequestError, Head, HeadBuffer, pars
 from daemon.http.limits import Limits, is_loopback
 from daemon.http.message import Handler, Request, Response
 from daemon.http.responses import encode_head, failure_response, refusal_response
+from daemon.http.shares import Shares
 from daemon.http.sink import SocketSink
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Service:
     limits: Limits
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    bodies: Shares[Connection] = field(default_factory=Shares)
+    """The connections that are sending something large."""
     buffer: bytearray = field(default_factory=lambda: bytearray(HEAD_LIMIT))
     """Every read goes here first: it is used up before the next one."""
 
@@ -131,6 +134,10 @@ class Connection:
             self._aborted = True
             # A task that is cancelled before its first step never gets to release what it was given.
             self._loop.call_soon(self._task.cancel)
+
+    def share(self, among: int) -> None:
+        """Take one of so many shares of the send buffers."""
+        sockets.share_send_buffers(self._socket, among, loopback=is_loopback(self.client))
 
     def expire(self, now: float) -> None:
         """End what has taken too long."""
@@ -291,11 +298,10 @@ class Connection:
             follows = exchange.response is response and not exchange.is_head and body.length > 0
             await self._sink.send(data, more=follows)
             if follows:
-                sockets.share_send_buffers(
-                    self._socket, len(self._service.tasks), loopback=is_loopback(self.client)
-                )
+                self._service.bodies.enter(self)
                 await body.write_to(self._sink)
         finally:
+            self._service.bodies.leave(self)
             await body.aclose()
 
     def _encode(self, exchange: _Exchange) -> bytes:

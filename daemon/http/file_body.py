@@ -44,7 +44,7 @@ class FileBody:
             sent: told the number of bytes after each step.
         """
         self._content = content
-        self._offset = first
+        self._first = self._offset = first
         self._end = first + length
         self._length = length
         self._cap = cap
@@ -55,6 +55,11 @@ class FileBody:
     def length(self) -> int:
         """The number of bytes that ``write_to`` writes."""
         return self._length
+
+    @property
+    def sent(self) -> int:
+        """How many it has written so far."""
+        return self._offset - self._first
 
     async def write_to(self, sink: Sink) -> None:
         """Write the part.

@@ -51,6 +51,10 @@ class Body(Protocol):
     def length(self) -> int:
         """The exact number of bytes that ``write_to`` writes."""
 
+    @property
+    def sent(self) -> int:
+        """How many it has written so far."""
+
     async def write_to(self, sink: Sink) -> None:
         """Write the body. Any exception cuts the connection, so that a short body never looks complete."""
 

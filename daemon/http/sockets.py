@@ -37,7 +37,10 @@ def reset(sock: socket.socket) -> None:
 
 
 def share_send_buffers(sock: socket.socket, bodies: int, *, loopback: bool) -> None:
-    """Give a socket its share of the send buffers: for one of so many bodies that are being written."""
+    """Give a socket its share of the send buffers: for one of so many bodies that are being written.
+
+    What is in a buffer already stays there, however small it becomes.
+    """
     if bodies <= _FEW_BODIES:
         with contextlib.suppress(OSError):  # an older kernel; then what a rush has left small stays small
             sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, _SOCK_RCVBUF_LOCK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.mirror.fault import Fault, PeerError
@@ -16,14 +17,24 @@ from daemon.oci.digest import Digest, InvalidDigestError, parse_digest
 
 if TYPE_CHECKING:
     from daemon.http.response_head import ResponseHead
-    from daemon.mirror.wanted import Wanted
+    from daemon.mirror.wanted import Range, Wanted
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a manifest: what the distribution specification tells registries to take at least."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,18})")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
+
+class UnsatisfiableError(PeerError):
+    """A peer has the content, and no byte of it is in the range that was asked for."""
+
+    def __init__(self, size: int) -> None:
+        """Note the size of the whole content, in bytes."""
+        super().__init__(Fault.UNSATISFIABLE, f"it has only {size} bytes")
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +78,24 @@ def _check_status(wanted: Wanted, head: ResponseHead) -> None:
     expected = 200 if wanted.range is None else 206
     if head.status == expected:
         return
-    if head.status in {404, 416}:
+    if head.status == HTTPStatus.NOT_FOUND:
         raise PeerError(Fault.MISSING, f"answered {head.status}")
-    fault = Fault.LIED if head.status < 300 else Fault.REFUSED
+    if head.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and wanted.range is not None:
+        raise _unsatisfiable(wanted.range, head)
+    # Whoever ignores a range does not lie, but that is of no use.
+    fault = Fault.LIED if head.status < 300 and head.status != HTTPStatus.OK else Fault.REFUSED
     raise PeerError(fault, f"answered {head.status} where {expected} was to be expected")
+
+
+def _unsatisfiable(asked: Range, head: ResponseHead) -> PeerError:
+    match = _UNSATISFIED.fullmatch(head.fields.get("content-range", ""))
+    if match is None:
+        return PeerError(Fault.MISSING, "answered 416 without saying how much it has")
+    size = int(match[1])
+    first, end = _part(asked, size)
+    if first < end:
+        return PeerError(Fault.LIED, f"answered 416, and has {size} bytes")
+    return UnsatisfiableError(size)
 
 
 def _length(head: ResponseHead) -> int:
@@ -91,11 +116,17 @@ def _range(wanted: Wanted, head: ResponseHead, length: int) -> tuple[int, int]:
     if match is None:
         raise PeerError(Fault.LIED, "the response has no valid content-range")
     first, last, total = map(int, match.groups())
-    wanted_first, wanted_last = wanted.range
-    end = total if wanted_last is None else min(wanted_last + 1, total)
-    if (first, last + 1) != (wanted_first, end) or length != end - first or length < 1:
+    if (first, last + 1) != _part(wanted.range, total) or length != last + 1 - first or length < 1:
         raise PeerError(Fault.LIED, "the response's content-range is not what was asked for")
     return first, total
+
+
+def _part(asked: Range, total: int) -> tuple[int, int]:
+    """Return where a range starts in content of a size, and where it ends."""
+    first, last = asked
+    if first is None:
+        return max(total - (last or 0), 0), total
+    return first, total if last is None else min(last + 1, total)
 
 
 def _digest(wanted: Wanted, head: ResponseHead) -> Digest:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon.http.response_head import HEAD_LIMIT, BadResponseError, ResponseHeadReader
+from daemon.http.shares import Shares
 from daemon.mirror.answer import Offer, agree
 from daemon.mirror.connection import Connection, connect
 from daemon.mirror.fault import Fault, PeerError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.mirror.wanted import Wanted
     from daemon.routing.base import Peer
 
-_CONNECT_LIMIT = 0.5
+_CONNECT_LIMIT = 0.2
 """Seconds: a node that drops packets must not cost more; the clock of a pull runs meanwhile."""
 _IDLE_LIMIT = 5.0
 """Seconds that an unused connection is kept."""
@@ -30,8 +31,6 @@ _PER_PEER = 64
 _READ = 64 * 1024
 _READ_WHOLE = 32 * 1024 * 1024
 """Bytes of bodies that are read whole, all together."""
-_RECEIVE_BUFFERS = 2 * 1024 * 1024
-"""Bytes asked for the receive buffers of all connections together, about; the kernel takes twice that."""
 
 
 @dataclass(slots=True)
@@ -76,6 +75,7 @@ class Client:
         self._credentials = credentials
         self._busy: Counter[str] = Counter()
         self._reading = 0
+        self._receiving: Shares[Connection] = Shares()
         self._idle: list[tuple[float, Peer, Connection]] = []
 
     async def ask(self, peer: Peer, wanted: Wanted, size: int | None = None) -> Answer:
@@ -101,7 +101,7 @@ class Client:
                     return await self._exchange(peer, idle, wanted, size)
                 except _StaleError:
                     pass
-            fresh = await connect(peer.addresses, peer.registry_port, self._receive_buffer(), _CONNECT_LIMIT)
+            fresh = await connect(peer.addresses, peer.registry_port, _CONNECT_LIMIT)
             return await self._exchange(peer, fresh, wanted, size)
         except BaseException:
             self._done(peer)
@@ -121,6 +121,7 @@ class Client:
     def release(self, answer: Answer) -> None:
         """Take an answer's connection back."""
         self._done(answer.peer)
+        self._receiving.leave(answer.connection)
         if answer.read and answer.offer.reusable and answer.connection.peek() is None:
             self._keep(answer.peer, answer.connection)
         else:
@@ -134,6 +135,7 @@ class Client:
     async def _exchange(self, peer: Peer, connection: Connection, wanted: Wanted, size: int | None) -> Answer:
         reader = ResponseHeadReader()
         heard = False
+        self._receiving.enter(connection)
         try:
             question = compose(wanted, connection.address, peer.registry_port, self._credentials)
             await connection.send(question)
@@ -144,27 +146,26 @@ class Client:
                 head = reader.feed(data)
             offer = agree(wanted, head, size)
         except BadResponseError as error:
-            connection.close()
+            self._drop(connection)
             raise PeerError(Fault.LIED, str(error)) from error
         except PeerError as error:
-            connection.close()
+            self._drop(connection)
             if not heard:
                 raise _StaleError(error.fault, str(error)) from error
             raise
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         return Answer(peer, offer, connection, reader.rest, self)
+
+    def _drop(self, connection: Connection) -> None:
+        self._receiving.leave(connection)
+        connection.close()
 
     def _done(self, peer: Peer) -> None:
         self._busy[peer.id] -= 1
         if not self._busy[peer.id]:
             del self._busy[peer.id]
-
-    def _receive_buffer(self) -> int:
-        """Return the bytes for one more connection: large for few, small for many."""
-        share = _RECEIVE_BUFFERS // max(self._busy.total(), 1)
-        return min(max(share, 64 * 1024), 512 * 1024)
 
     def _take(self, peer: Peer) -> Connection | None:
         self._sweep()
@@ -178,6 +179,7 @@ class Client:
 
     def _keep(self, peer: Peer, connection: Connection) -> None:
         self._sweep()
+        connection.rest()
         same = sum(kept == peer for _, kept, _ in self._idle)
         if same < _IDLE_CONNECTIONS_PER_PEER and len(self._idle) < _IDLE_CONNECTIONS:
             self._idle.append((asyncio.get_running_loop().time(), peer, connection))

@@ -19,6 +19,12 @@ Address = IPv4Address | IPv6Address
 _ATTEMPT_DELAY = 0.1
 """Seconds from one address to the next: RFC 8305 allows no less, and peers are near."""
 _ADDRESSES = 8
+_MOST_WINDOW = 512 * 1024
+"""Bytes of what was received and not read; the kernel would let it grow to megabytes for each connection. It
+takes twice that: the other half is for its own data about the packets."""
+_LEAST_WINDOW = 64 * 1024
+_WINDOWS = 2 * 1024 * 1024
+"""Bytes that all peers together are let send ahead, about."""
 
 
 class Connection:
@@ -27,10 +33,28 @@ class Connection:
     def __init__(self, sock: socket.socket, address: Address) -> None:
         self.address = address
         self._socket = sock
+        self._window = _MOST_WINDOW
+        self._resting = True
 
     def fileno(self) -> int:
         """Return the non-blocking socket."""
         return self._socket.fileno()
+
+    def share(self, among: int) -> None:
+        """Let the peer send no more ahead than one of so many shares.
+
+        While something may be under way the buffer keeps its size, for what does not fit in is dropped, and a
+        fifth of a second passes until it comes again; the kernel is only asked to let the peer send less.
+        """
+        window = min(max(_WINDOWS // among, _LEAST_WINDOW), _MOST_WINDOW)
+        if self._resting or window > self._window:
+            self._window = window
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, window)
+
+    def rest(self) -> None:
+        """Note that nothing was asked for that has not come."""
+        self._resting = True
 
     def close(self) -> None:
         """Close at once, whatever is still on its way."""
@@ -38,6 +62,7 @@ class Connection:
 
     async def send(self, data: bytes) -> None:
         """Write all of ``data``; raises PeerError."""
+        self._resting = False
         try:
             await asyncio.get_running_loop().sock_sendall(self._socket, data)
         except OSError as error:
@@ -85,13 +110,12 @@ class Connection:
             loop.remove_reader(self._socket)
 
 
-async def connect(addresses: Sequence[Address], port: int, receive_buffer: int, limit: float) -> Connection:
+async def connect(addresses: Sequence[Address], port: int, limit: float) -> Connection:
     """Connect to whichever address of a peer takes the connection first ("happy eyeballs", RFC 8305).
 
     Args:
         addresses: of one and the same peer.
         port: where its registry listens.
-        receive_buffer: in bytes; the kernel would let it grow to megabytes for each connection.
         limit: seconds for all of it.
 
     Raises:
@@ -99,19 +123,19 @@ async def connect(addresses: Sequence[Address], port: int, receive_buffer: int, 
     """
     try:
         async with asyncio.timeout(limit):
-            return await _first(_interleaved(addresses), port, receive_buffer)
+            return await _first(_interleaved(addresses), port)
     except TimeoutError as error:
         raise PeerError(Fault.UNREACHABLE, f"no connection within {limit} s") from error
 
 
-async def _first(addresses: Sequence[Address], port: int, receive_buffer: int) -> Connection:
+async def _first(addresses: Sequence[Address], port: int) -> Connection:
     waiting = list(addresses)
     attempts: set[asyncio.Task[Connection]] = set()
     failure = PeerError(Fault.UNREACHABLE, "the peer has no address")
     try:
         while waiting or attempts:
             if waiting:
-                attempts.add(asyncio.create_task(_attempt(waiting.pop(0), port, receive_buffer)))
+                attempts.add(asyncio.create_task(_attempt(waiting.pop(0), port)))
             delay = _ATTEMPT_DELAY if waiting else None
             done, attempts = await asyncio.wait(attempts, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
@@ -131,12 +155,12 @@ async def _first(addresses: Sequence[Address], port: int, receive_buffer: int) -
                 outcome.close()
 
 
-async def _attempt(address: Address, port: int, receive_buffer: int) -> Connection:
+async def _attempt(address: Address, port: int) -> Connection:
     try:
         sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
         try:
             sock.settimeout(0)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _MOST_WINDOW)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
         except BaseException:

@@ -50,9 +50,11 @@ class Won(Generic[T]):
 class NoAnswerError(Exception):
     """No peer gave a usable answer in time."""
 
-    def __init__(self, tried: int) -> None:
+    def __init__(self, tried: int, last: PeerError | None = None) -> None:
+        """Say how many peers were asked, and how the last of them failed."""
         super().__init__(f"none of {tried} peers answered" if tried else "no peer was found")
         self.tried = tried
+        self.last = last
 
 
 class Arena:
@@ -92,9 +94,10 @@ class Arena:
             _LIMIT,
         )
         race = Race(terms, asyncio.get_running_loop().time())
-        answer = await _Contest(self, key, ask, race).run(without)
+        contest = _Contest(self, key, ask, race)
+        answer = await contest.run(without)
         if answer is None:
-            raise NoAnswerError(race.tried)
+            raise NoAnswerError(race.tried, contest.failure)
         return Won(answer, race.tried)
 
     def blame(self, peer: str, key: str, fault: Fault) -> None:
@@ -116,6 +119,8 @@ class _Contest(Generic[T]):
         self._attempts: dict[str, asyncio.Task[None]] = {}
         self._happened = asyncio.Event()
         self._answer: T | None = None
+        self.failure: PeerError | None = None
+        """The last one."""
 
     async def run(self, without: Collection[str]) -> T | None:
         try:
@@ -172,6 +177,7 @@ class _Contest(Generic[T]):
             self._arena.latency.cut_short(now() - started)
             self._arena.blame(peer.id, self._key, error.fault)
             self._race.failed(peer.id, now())
+            self.failure = error
         except asyncio.CancelledError:
             self._arena.latency.cut_short(now() - started)
             raise

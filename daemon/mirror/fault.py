@@ -18,6 +18,8 @@ class Fault(enum.Enum):
     """Its answer contradicts itself, the request, or the digest."""
     BUSY = enum.auto()
     """As much is asked of it already as is allowed; not its fault."""
+    UNSATISFIABLE = enum.auto()
+    """It has the content, but no byte of it is in the range that was asked for; not its fault."""
 
 
 class PeerError(Exception):

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.http.message import Response
+from daemon.mirror.answer import UnsatisfiableError
 from daemon.mirror.client import Answer, Client
 from daemon.mirror.contest import Arena, NoAnswerError, Won
 from daemon.mirror.history import History, Outcome
@@ -65,6 +66,7 @@ class Mirror:
 
         Raises:
             OciError: MANIFEST_UNKNOWN or BLOB_UNKNOWN when no peer has it, or none answers in time.
+            UnsatisfiableError: a peer has it, but nothing in the range that is wanted.
         """
         if wanted.kind == "manifest" or wanted.method == "HEAD":
             wanted = replace(wanted, range=None)
@@ -74,6 +76,8 @@ class Mirror:
             return await answer(wanted, journal)
         except NoAnswerError as error:
             journal.missed(error.tried)
+            if isinstance(error.last, UnsatisfiableError):
+                raise error.last from error
             code = ErrorCode.MANIFEST_UNKNOWN if wanted.kind == "manifest" else ErrorCode.BLOB_UNKNOWN
             detail = {"attempts": error.tried}
             raise OciError(HTTPStatus.NOT_FOUND, code, f"{wanted.key}: {error}", detail) from error

@@ -28,7 +28,7 @@ def compose(
         lines.append(f"Accept: {wanted.accept or _ANY_MANIFEST}")
     if wanted.range is not None:
         first, last = wanted.range
-        lines.append(f"Range: bytes={first}-{'' if last is None else last}")
+        lines.append(f"Range: bytes={'' if first is None else first}-{'' if last is None else last}")
     if credentials is not None:
         lines.append(f"Authorization: Basic {base64.b64encode(':'.join(credentials).encode()).decode()}")
     lines.append("X-Spegel-Mirrored: true")

@@ -8,7 +8,8 @@ from daemon.mirror.fault import Fault
 
 _HALF_LIFE = 30.0
 """Seconds in which half of a peer's points lapse."""
-_POINTS = {Fault.MISSING: 1.0, Fault.UNREACHABLE: 1.0, Fault.REFUSED: 1.0, Fault.LIED: 16.0, Fault.BUSY: 0.0}
+_POINTS = {Fault.MISSING: 1.0, Fault.UNREACHABLE: 1.0, Fault.REFUSED: 1.0, Fault.LIED: 16.0}
+"""What is not here is not the peer's fault."""
 _MOST = 32.0
 """So that nobody is tried last for longer than about three minutes."""
 _SUSPECT = 0.5
@@ -29,7 +30,7 @@ class Reputation:
 
     def blame(self, peer: str, key: str, fault: Fault, now: float) -> None:
         """Count a fault of a peer that was asked for a key."""
-        if _POINTS[fault]:
+        if fault in _POINTS:
             entry = (peer, key if fault is Fault.MISSING else "")
             self._set(entry, self._current(entry, now) + _POINTS[fault], now)
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from daemon.oci.digest import Digest
 
+Range = tuple[int | None, int | None]
+"""First and last byte, from 0; without a last one to the end, without a first one the last so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -22,8 +25,8 @@ class Wanted:
     key: str
     """What peers advertise: the digest, or the full name ``docker.io/library/alpine:3.20`` of a tag."""
     method: Literal["GET", "HEAD"] = "GET"
-    range: tuple[int, int | None] | None = None
-    """First and last byte of a blob, counted from 0; without a last byte, to the end."""
+    range: Range | None = None
+    """A part of a blob."""
     accept: str | None = None
     """The Accept header of the request."""
 

@@ -14,21 +14,20 @@ from daemon.http.limits import is_loopback
 from daemon.http.message import Request, Response
 from daemon.http.responses import error_response
 from daemon.metrics import Metrics
-from daemon.mirror.wanted import Wanted
+from daemon.mirror import UnsatisfiableError, Wanted
 from daemon.oci.descriptor import Descriptor
 from daemon.oci.digest import Digest
 from daemon.oci.errors import ErrorCode, OciError
 from daemon.oci.filters import Filters
 from daemon.registry.credentials import Credentials
 from daemon.registry.facts import Facts, Manifest, WrongKindError
+from daemon.registry.patience import Patience
 from daemon.registry.ranges import Range, UnsatisfiableRangeError, requested_range
 from daemon.registry.target import Target, parse_target
 from daemon.store.base import NotFoundError, Store, StoreError
 
 logger = logging.getLogger(__name__)
 
-# A store that does not answer for this long has it not, as far as a waiting containerd is concerned.
-_STORE_TIMEOUT = 2.0
 _READY_TIMEOUT = 1.0
 
 
@@ -36,7 +35,7 @@ class Fetcher(Protocol):
     """Other nodes; see ``daemon.mirror``."""
 
     async def fetch(self, wanted: Wanted) -> Response:
-        """Return the answer of a peer; OciError when there is none."""
+        """Return the answer of a peer; OciError when there is none, UnsatisfiableError for a vain range."""
 
 
 class Registry:
@@ -74,6 +73,7 @@ class Registry:
         self._filters = filters or Filters()
         self._credentials = credentials
         self._upload_cap = upload_cap
+        self._patience = Patience()
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer; at once, if nothing has to be waited for."""
@@ -126,6 +126,8 @@ class Registry:
             response = await self._mirror.fetch(_wanted(request, target))
         except OciError as error:
             response = error_response(error)
+        except UnsatisfiableError as error:
+            response = _unsatisfiable(target, error.size)
         return _labelled(response, "mirror", target.registry)
 
     async def _local(self, request: Request, target: Target) -> Response | None:
@@ -134,21 +136,30 @@ class Registry:
         Raises:
             OciError: the store has it, and yet it is not to be had like this.
         """
+        now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(_STORE_TIMEOUT):
-                digest = target.digest or await self._facts.resolve(target.key)
-                if target.kind == "manifest":
-                    return await self._local_manifest(request, target, digest)
-                return await self._local_blob(request, target, digest)
-        except WrongKindError as error:
-            raise target.unknown(str(error)) from error
-        except NotFoundError:
-            return None
+            async with asyncio.timeout(self._patience.limit(now())):
+                response = await self._ask_store(request, target)
         except (StoreError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._patience.exhausted(now())
             self._metrics.store_errors.labels(target.kind).inc()
             logger.warning(
                 "the store cannot tell about %s: %s", target.key, str(error) or "no answer in time"
             )
+            return None
+        self._patience.answered()
+        return response
+
+    async def _ask_store(self, request: Request, target: Target) -> Response | None:
+        try:
+            digest = target.digest or await self._facts.resolve(target.key)
+            if target.kind == "manifest":
+                return await self._local_manifest(request, target, digest)
+            return await self._local_blob(request, target, digest)
+        except WrongKindError as error:
+            raise target.unknown(str(error)) from error
+        except NotFoundError:
             return None
 
     async def _local_manifest(self, request: Request, target: Target, digest: Digest) -> Response:
@@ -172,7 +183,7 @@ class Registry:
             part = wanted.within(size) if wanted else None
         except UnsatisfiableRangeError:
             content.close()
-            return _unsatisfiable(target, size)
+            return _labelled(_unsatisfiable(target, size), target.kind, target.registry)
         first, length = part or (0, size)
         headers = _headers(descriptor, target.registry)
         if target.kind == "blob":
@@ -229,14 +240,12 @@ def _unsatisfiable(target: Target, size: int) -> Response:
     )
     response = error_response(error)
     headers = (*response.headers, ("Content-Range", f"bytes */{size}"), ("Accept-Ranges", "bytes"))
-    return _labelled(Response(response.status, headers, response.body), target.kind, target.registry)
+    return Response(response.status, headers, response.body)
 
 
 def _wanted(request: Request, target: Target) -> Wanted:
     method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
     part = requested_range(request) if target.kind == "blob" else None
-    # How long the content is only its holder knows, so its last bytes cannot be asked for by offset: such a
-    # request is answered with the whole.
     return Wanted(
         target.kind,
         target.registry,
@@ -244,7 +253,7 @@ def _wanted(request: Request, target: Target) -> Wanted:
         target.digest or target.tag or "",
         target.key,
         method,
-        (part.first, part.last) if part and part.first is not None else None,
+        (part.first, part.last) if part else None,
         request.headers.get("accept"),
     )
 

@@ -40,13 +40,15 @@ class RequestObserver:
         route = _route(request.path)
         self._gauge(route).dec()
         body = response.body
-        size = 0 if request.method == "HEAD" else len(body) if isinstance(body, bytes) else body.length
+        if isinstance(body, bytes):
+            size = len(body) if complete and request.method != "HEAD" else 0
+        else:
+            size = body.sent
         duration, sizes = self._pair(route, request.method, response.status)
         duration.observe(seconds)
-        if complete:
-            sizes.observe(size)
+        sizes.observe(size)
         attributes = response.attributes
-        if isinstance(body, bytes) and size and complete and attributes.get("source") == "local":
+        if isinstance(body, bytes) and size and attributes.get("source") == "local":
             self._local(attributes.get("registry", "")).inc(size)
         if logger.isEnabledFor(logging.DEBUG):
             fields = {
@@ -54,7 +56,7 @@ class RequestObserver:
                 "method": request.method,
                 "path": request.path,
                 "status": response.status.value,
-                "bytes": size if complete else None,
+                "bytes": size,
                 "duration": round(seconds, 6),
                 "ip": request.client,
                 "registry": attributes.get("registry", ""),

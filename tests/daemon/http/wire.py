@@ -139,6 +139,7 @@ class Gate:
     def __init__(self, before: bytes = b"", after: bytes = b"", *, length: int | None = None) -> None:
         self.before, self.after = before, after
         self.length = len(before) + len(after) if length is None else length
+        self.sent = 0
         self.opened = asyncio.Event()
         self.waiting = asyncio.Event()
         self.released = asyncio.Event()
@@ -148,9 +149,11 @@ class Gate:
     async def write_to(self, sink: Sink) -> None:
         try:
             await sink.send(self.before)
+            self.sent = len(self.before)
             self.waiting.set()
             await self.wait(sink)
             await sink.send(self.after)
+            self.sent += len(self.after)
         except BaseException as error:
             self.error = error
             raise

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 from daemon.http.message import Body, Response
 from daemon.metrics import Metrics
 from daemon.mirror import Mirror, Wanted
+from daemon.mirror.wanted import Range
 from daemon.oci.descriptor import OCI_MANIFEST
 from daemon.routing.base import Peer
 
@@ -31,7 +32,7 @@ def pattern(size: int, seed: int = 0) -> bytes:
     ]
 
 
-def blob(data: bytes, method: str = "GET", wanted_range: tuple[int, int | None] | None = None) -> Wanted:
+def blob(data: bytes, method: str = "GET", wanted_range: Range | None = None) -> Wanted:
     digest = digest_of(data)
     return Wanted("blob", "docker.io", "library/alpine", digest, digest, method, wanted_range)  # type: ignore[arg-type]
 
@@ -55,9 +56,12 @@ class Asked:
     headers: dict[str, str]
 
     @property
-    def range(self) -> tuple[int, int | None] | None:
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        return (int(match[1]), int(match[2]) if match[2] else None) if match else None
+    def range(self) -> Range | None:
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("range", ""))
+        if match is None:
+            return None
+        first, last = (int(digits) if digits else None for digits in match.groups())
+        return first, last
 
 
 Script = Callable[[Asked, asyncio.StreamWriter], Awaitable[bool]]
@@ -88,6 +92,8 @@ class Honest:
     async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(self.delay)
         first, last = asked.range or (0, None)
+        if first is None:
+            first, last = max(len(self.data) - (last or 0), 0), None
         end = len(self.data) if last is None else min(last + 1, len(self.data))
         headers: dict[str, str | None] = {
             "Content-Type": self.media_type,
@@ -167,7 +173,7 @@ class Node:
         return Peer(self.name, (IPv4Address("127.0.0.1"),), self._port)
 
     @property
-    def ranges(self) -> list[tuple[int, int | None] | None]:
+    def ranges(self) -> list[Range | None]:
         return [asked.range for asked in self.asked]
 
     async def start(self) -> asyncio.Server:

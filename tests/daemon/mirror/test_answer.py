@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.http.response_head import ResponseHead, ResponseHeadReader
-from daemon.mirror.answer import Offer, agree
+from daemon.mirror.answer import Offer, UnsatisfiableError, agree
 from daemon.mirror.fault import Fault, PeerError
 from daemon.mirror.wanted import Wanted
 from daemon.oci.descriptor import BINARY, MANIFEST_MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
@@ -73,7 +73,7 @@ class TestBlob:
         ("answer", "expected"),
         [
             (head(404), Fault.MISSING),
-            (head(416), Fault.MISSING),
+            (head(416), Fault.REFUSED),
             (head(429), Fault.REFUSED),
             (head(500), Fault.REFUSED),
             (head(307, location="http://127.0.0.1/"), Fault.REFUSED),
@@ -111,10 +111,12 @@ class TestRange:
             ((5, 7), "bytes 5-7/12", "3", 5),
             ((11, 11), "bytes 11-11/12", "1", 11),
             ((5, 99), "bytes 5-11/12", "7", 5),
+            ((None, 5), "bytes 7-11/12", "5", 7),
+            ((None, 99), "bytes 0-11/12", "12", 0),
         ],
     )
     def test_is_offered(
-        self, asked: tuple[int, int | None], content_range: str, length: str, first: int
+        self, asked: tuple[int | None, int | None], content_range: str, length: str, first: int
     ) -> None:
         offer = agree(blob(DATA, "GET", asked), head(206, content_range=content_range, content_length=length))
         assert (offer.first, offer.length, offer.size) == (first, int(length), 12)
@@ -143,8 +145,22 @@ class TestRange:
         answer = head(206, content_range=content_range, content_length=length)
         assert fault(blob(DATA, "GET", (5, 7)), answer) is Fault.LIED
 
-    def test_that_is_answered_with_everything_is_refused(self) -> None:
-        assert fault(blob(DATA, "GET", (5, 7)), head(200)) is Fault.LIED
+    def test_that_is_answered_with_everything_is_of_no_use(self) -> None:
+        assert fault(blob(DATA, "GET", (5, 7)), head(200)) is Fault.REFUSED
+
+    @pytest.mark.parametrize("asked", [(12, None), (12, 20), (None, 0)])
+    def test_that_holds_nothing_tells_the_size(self, asked: tuple[int | None, int | None]) -> None:
+        with pytest.raises(UnsatisfiableError) as raised:
+            agree(blob(DATA, "GET", asked), head(416, content_range="bytes */12"))
+        assert raised.value.size == 12
+        assert raised.value.fault is Fault.UNSATISFIABLE
+
+    @pytest.mark.parametrize(
+        ("content_range", "expected"),
+        [("bytes */12", Fault.LIED), (None, Fault.MISSING), ("bytes 0-1/12", Fault.MISSING)],
+    )
+    def test_that_is_said_to_hold_nothing_but_does(self, content_range: str | None, expected: Fault) -> None:
+        assert fault(blob(DATA, "GET", (5, 7)), head(416, content_range=content_range)) is expected
 
     def test_of_other_content_is_refused(self) -> None:
         answer = head(206, content_range="bytes 5-7/12", content_length="3")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -16,7 +19,6 @@ from tests.daemon.mirror.virtual_time import now, virtual_time
 
 V4 = IPv4Address("127.0.0.1")
 V6 = IPv6Address("::1")
-BUFFER = 128 * 1024
 
 
 @contextlib.contextmanager
@@ -50,7 +52,7 @@ def free_port() -> int:
 
 
 async def dial(port: int, *addresses: IPv4Address | IPv6Address, limit: float = 0.5) -> Connection:
-    return await connect(addresses, port, BUFFER, limit)
+    return await connect(addresses, port, limit)
 
 
 @virtual_time
@@ -119,13 +121,60 @@ async def test_of_many_addresses_a_few_are_tried() -> None:
         await dial(sock.getsockname()[1], *addresses)
 
 
-@virtual_time
-async def test_the_receive_buffer_is_bounded_before_the_connection_is_made() -> None:
-    with listener("127.0.0.1") as sock:
-        connection = await dial(sock.getsockname()[1], V4)
-        with socket.socket(fileno=socket.dup(connection.fileno())) as view:
-            assert view.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER, "the kernel doubles it"
-        connection.close()
+@pytest.mark.parametrize(("among", "most"), [(1, 1024 * 1024), (16, 256 * 1024), (64, 128 * 1024)])
+def test_a_peer_sends_ahead_no_more_than_a_share(among: int, most: int) -> None:
+    async def test() -> int:
+        with listener("127.0.0.1") as sock:
+            connection = await dial(sock.getsockname()[1], V4)
+            connection.share(among)
+            peer, _ = sock.accept()
+            with peer:
+                sender = asyncio.create_task(send_without_end(peer))
+                received = await unread(connection)
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+            connection.close()
+            return received
+
+    assert 0 < asyncio.run(test()) <= most
+
+
+def test_what_a_peer_may_send_ahead_grows_again() -> None:
+    async def test() -> tuple[int, int]:
+        with listener("127.0.0.1") as sock:
+            connection = await dial(sock.getsockname()[1], V4)
+            connection.share(64)
+            peer, _ = sock.accept()
+            with peer:
+                sender = asyncio.create_task(send_without_end(peer))
+                small = await unread(connection)
+                connection.share(1)
+                for _ in range(200):
+                    await connection.receive(64 * 1024)
+                large = await unread(connection)
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+            connection.close()
+            return small, large
+
+    small, large = asyncio.run(test())
+    assert large > 2 * small
+
+
+async def send_without_end(peer: socket.socket) -> None:
+    peer.setblocking(False)
+    while True:
+        await asyncio.get_running_loop().sock_sendall(peer, bytes(1024 * 1024))
+
+
+async def unread(connection: Connection) -> int:
+    """Return how many bytes wait in a connection once no more come."""
+    count, before = 0, -1
+    while count == 0 or count != before:
+        before = count
+        await asyncio.sleep(0.05)
+        count = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))[0]
+    return count
 
 
 @virtual_time

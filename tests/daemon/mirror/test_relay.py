@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.http.message import Sink
+from daemon.mirror.answer import UnsatisfiableError
 from daemon.mirror.connection import Connection
 from daemon.mirror.fault import PeerError
 from daemon.mirror.history import Outcome
@@ -132,10 +133,26 @@ class TestRange:
             assert taken.data == DATA[7:]
 
     @virtual_time
-    async def test_behind_the_end_is_missing(self) -> None:
+    async def test_behind_the_end_is_said_to_be_so(self) -> None:
         async with scene(status(416, f"Content-Range: bytes */{SIZE}\r\n")) as stage:
+            for _ in range(3):
+                with pytest.raises(UnsatisfiableError) as raised:
+                    await stage.mirror.fetch(blob(DATA, "GET", (SIZE, None)))
+                assert raised.value.size == SIZE
+
+    @virtual_time
+    async def test_behind_the_end_is_missing_when_nobody_says_where_it_is(self) -> None:
+        async with scene(status(416)) as stage:
             with pytest.raises(OciError):
                 await stage.mirror.fetch(blob(DATA, "GET", (SIZE, None)))
+
+    @virtual_time
+    async def test_of_the_last_bytes_is_resumed_by_offset(self) -> None:
+        async with scene(Honest(DATA, dies_after=SIZE - 100), Honest(DATA)) as stage:
+            response, taken = await pull(stage.mirror, blob(DATA, "GET", (None, 5000)))
+            assert ("Content-Range", f"bytes {SIZE - 5000}-{SIZE - 1}/{SIZE}") in response.headers
+            assert (taken.data, taken.cut) == (DATA[-5000:], None)
+            assert stage.nodes[1].ranges == [(SIZE - 100, SIZE - 1)]
 
     @virtual_time
     async def test_is_resumed_within_itself(self) -> None:

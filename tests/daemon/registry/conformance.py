@@ -302,7 +302,7 @@ class RegistryConformance:
                 Wanted("manifest", "quay.io", "a/b", index, index),
                 Wanted("blob", "", "a/b", layer, layer, "GET", (5, 9)),
                 Wanted("blob", "quay.io", "a/b", layer, layer, "GET", (5, None)),
-                Wanted("blob", "quay.io", "a/b", layer, layer),
+                Wanted("blob", "quay.io", "a/b", layer, layer, "GET", (None, 5)),
             ]
 
     async def test_content_that_was_removed_is_gone(self, pulled: Harness) -> None:

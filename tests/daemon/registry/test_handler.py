@@ -12,13 +12,13 @@ import pytest
 
 from daemon.http.bucket import TokenBucket
 from daemon.http.message import Response
-from daemon.mirror import Wanted
+from daemon.mirror import UnsatisfiableError, Wanted
 from daemon.oci.descriptor import OCI_INDEX
 from daemon.oci.digest import Digest
 from daemon.oci.filters import parse_filters
 from daemon.registry.credentials import Credentials
 from daemon.store.base import Event, EventKind
-from tests.daemon.http.wire import Client, Gate, event
+from tests.daemon.http.wire import Client, Gate, WatchfulGate, event
 from tests.daemon.images import make_image
 from tests.daemon.mirror.virtual_time import now, virtual_time
 from tests.daemon.registry.file_store import FileStore
@@ -102,7 +102,10 @@ async def test_a_store_that_hangs_is_a_miss(path: str, caplog: pytest.LogCapture
     async with running(Hanging()) as node:
         reply = await node.ask(path)
         assert reply.status == 404
-        assert now() < 3
+        first = now()
+        assert first < 1.5
+        assert (await node.ask(path)).status == 404
+        assert now() - first < 0.5, "it is remembered"
         assert (await node.ask("/v2/")).status == 200
     assert "no answer in time" in caplog.text
 
@@ -258,6 +261,18 @@ async def test_a_peers_answer_is_passed_on(store: FileStore) -> None:
         assert reply.headers["docker-content-digest"] == absent
 
 
+async def test_a_range_behind_the_end_of_what_others_have(store: FileStore) -> None:
+    def refuse(_: Wanted) -> Response:
+        raise UnsatisfiableError(77)
+
+    absent = "sha256:" + "2" * 64
+    async with running(store) as node:
+        node.peers.have[absent] = refuse
+        reply = await node.ask(f"/v2/a/blobs/{absent}?ns=quay.io", "Range: bytes=77-")
+        assert (reply.status, reply.headers["content-range"]) == (416, "bytes */77")
+        assert error_code(reply) == "RANGE_INVALID"
+
+
 async def test_a_mirror_that_breaks_is_an_error_document(store: FileStore) -> None:
     def broken(_: Wanted) -> Response:
         raise ZeroDivisionError
@@ -379,6 +394,22 @@ async def test_every_request_is_logged_at_debug(store: FileStore, caplog: pytest
         assert "secret" not in str(vars(record))
         assert credentials.header[6:] not in str(vars(record))
         assert "abc" not in str(vars(record))
+
+
+async def test_what_was_sent_before_a_cut_is_logged(
+    store: FileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = "sha256:" + "2" * 64
+    gate = WatchfulGate(b"x" * 1000, b"y" * 1000)
+    with caplog.at_level(logging.DEBUG, logger="daemon.registry.observer"):
+        async with running(store) as node:
+            node.peers.have[absent] = lambda _: Response(HTTPStatus.OK, body=gate)
+            async with await Client.connect(node.server.port) as client:
+                client.ask(f"/v2/a/blobs/{absent}?ns=quay.io")
+                await event(gate.waiting)
+            await event(gate.released)
+    (record,) = (record for record in caplog.records if record.name == "daemon.registry.observer")
+    assert (record.message, record.bytes) == ("request cut", 1000)  # type: ignore[attr-defined]
 
 
 async def test_no_log_no_work_at_info(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
