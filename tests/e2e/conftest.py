@@ -32,10 +32,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="./toxw -e e2e runs it"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a summary."""
+    config.stash[_SUMMARY] = Summary()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Account for each story with nodes, while those that it adds are there."""
+    landscape = getattr(item, "funcargs", {}).get("landscape")
+    if landscape is None:
+        return (yield)
+    title = item.name.removeprefix("test_").replace("_", " ")
+    with item.config.stash[_SUMMARY].story(title, landscape):
+        return (yield)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what came from where, and where the logs are."""
-    summary = config.stash.get(_SUMMARY, None)
-    if summary and (table := summary.table()):
+    if table := config.stash[_SUMMARY].table():
         terminalreporter.section("what nodes got from where")
         terminalreporter.write("\n".join([*table, ""]))
     logs = config.stash.get(_LOGS, None)
@@ -85,24 +100,3 @@ def upstream(landscape: Landscape) -> Upstream:
 def nodes(landscape: Landscape) -> list[Node]:
     """Three nodes, in the order of their addresses."""
     return landscape.join(11, 12, 13)
-
-
-@pytest.fixture(scope="session")
-def summary(pytestconfig: pytest.Config) -> Summary:
-    summary = pytestconfig.stash[_SUMMARY] = Summary()
-    return summary
-
-
-@pytest.fixture(autouse=True)
-def _account(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Account for each story with nodes, those that it adds included."""
-    if "landscape" not in request.fixturenames:
-        yield
-        return
-    landscape: Landscape = request.getfixturevalue("landscape")
-    if "nodes" in request.fixturenames:
-        request.getfixturevalue("nodes")
-    summary: Summary = request.getfixturevalue("summary")
-    title = request.node.name.removeprefix("test_").replace("_", " ")
-    with summary.story(title, landscape):
-        yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.apiserver import Object
 from tests.daemon.images import make_image
 from tests.e2e.network import Machine, Network
-from tests.e2e.node import agent
+from tests.e2e.node.agent import apply
 from tests.e2e.node.machine import Node
 from tests.e2e.seed.controlplane import BOOTSTRAPPER, ControlPlane
 from tests.e2e.seed.gardenlet import Gardenlet
@@ -86,7 +86,7 @@ class Landscape:
                 logs=self._logs,
             )
             self.nodes[machine.name] = node
-            agent.apply(node, config)
+            apply(node, config)
             return node
 
         for machine in machines:
@@ -105,7 +105,7 @@ class Landscape:
         """Let nodes apply the OperatingSystemConfig as it is now."""
         config = self.osc()
         with ThreadPoolExecutor(len(nodes)) as executor:
-            list(executor.map(lambda node: agent.apply(node, config), nodes))
+            list(executor.map(lambda node: apply(node, config), nodes))
 
     def stop_bootstrapper(self) -> None:
         """Take the bootstrapper away."""

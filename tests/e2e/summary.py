@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tests.e2e.figures import received
 from tests.e2e.landscape import Landscape
 from tests.e2e.node.machine import Node
-
-_FIGURES = "http://127.0.0.1:9090/metrics"
-_RECEIVED = re.compile(r"^spegel_received_bytes_total\{[^}]*\} (\S+)", re.MULTILINE)
+from tests.e2e.seed.upstream import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +34,10 @@ class Summary:
         """Account for what happens meanwhile."""
         mark = landscape.upstream.mark()
         before = _received(landscape.nodes)
-        yield
-        after = _received(landscape.nodes)
-        for node, machine in [(name, node.machine) for name, node in landscape.nodes.items()]:
-            requests = landscape.upstream.requests(mark, machine.address)
-            size = sum(request.size for request in requests if request.method == "GET")
-            self._rows.append(Row(name, node, size, _grown(before.get(node), after[node])))
+        try:
+            yield
+        finally:
+            self._add(name, landscape, mark, before)
 
     def table(self) -> list[str]:
         """Return the lines of a table: the nodes of each story that got anything, and sums."""
@@ -59,19 +54,13 @@ class Summary:
         lines.append(_line("all", "", _size(upstream), _size(peers)))
         return lines
 
-
-def received(node: Node) -> int | None:
-    """Return the bytes that a node's daemon has received from others since its start; None without one."""
-
-    def ask() -> str:
-        with urllib.request.urlopen(_FIGURES, timeout=5) as answer:
-            return str(answer.read().decode())
-
-    try:
-        text = node.machine.call(ask)
-    except OSError:
-        return None
-    return int(sum(map(float, _RECEIVED.findall(text))))
+    def _add(self, story: str, landscape: Landscape, mark: Mark, before: Mapping[str, int | None]) -> None:
+        after = _received(landscape.nodes)
+        for node in landscape.nodes.values():
+            requests = landscape.upstream.requests(mark, node.address)
+            size = sum(request.size for request in requests if request.method == "GET")
+            grown = _grown(before.get(node.name), after[node.name])
+            self._rows.append(Row(story, node.name, size, grown))
 
 
 def _received(nodes: Mapping[str, Node]) -> dict[str, int | None]:

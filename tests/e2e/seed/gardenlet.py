@@ -127,7 +127,7 @@ class Gardenlet:
 
     def _plain_config(self) -> Object:
         """The sample, without what needs programs of Gardener's images."""
-        config = _sample("osc-plain.yaml")
+        config: Object = _sample("osc-plain.yaml")
         spec = config["spec"]
         dropped = {file["path"] for file in spec["files"] if "imageRef" in file["content"]}
         spec["files"] = [file for file in spec["files"] if file["path"] not in dropped]

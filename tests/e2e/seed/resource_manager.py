@@ -79,8 +79,8 @@ class ResourceManager:
         if thing["kind"] != "Deployment":
             return True
         found = target.find("Deployment", thing["metadata"]["namespace"], thing["metadata"]["name"]) or {}
-        ready: int = (found.get("status") or {}).get("readyReplicas", 0)
-        return ready >= thing["spec"]["replicas"]
+        ready = (found.get("status") or {}).get("readyReplicas", 0)
+        return int(ready) >= int(thing["spec"]["replicas"])
 
     def _request_token(self, secret: Object) -> None:
         """Make the ServiceAccount that a Secret asks for, and give the Secret its token."""

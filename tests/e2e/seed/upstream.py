@@ -131,10 +131,12 @@ class Upstream:
 
     def start(self) -> None:
         """Let all of them answer."""
-        for registry in self._all():
+        for registry in self._registries:
             registry.start()
-        for registry in self._all():
+        for registry in self._registries:
             registry.wait()
+        self._cache.start()  # it asks its registry when it starts
+        self._cache.wait()
 
     def stop(self) -> None:
         """Let none of them answer any more: connections are refused."""
