@@ -63,6 +63,7 @@ class DhtNetwork:
                 stream = await self._host.open_stream(peer, PROTOCOL)
                 try:
                     await stream.write(varint.delimit(message.encode()))
+                    stream.close_write()  # in the same packet, so that the answer and its end come in one too
                     data = await stream.read_delimited(MAX_ANSWER)
                 finally:
                     stream.close()

@@ -222,6 +222,8 @@ class Connection:
 
     def _data(self, number: int, stream: Stream, data: bytes) -> None:
         negotiating = stream.protocol is None
+        if negotiating:
+            self._session.consumed(number, len(data))
         try:
             answer = stream.received(data)
         except RemoteProtocolError as error:

@@ -152,7 +152,7 @@ class Stream:
     # --- what the connection calls -----------------------------------------------------------------------
 
     def received(self, data: bytes) -> bytes:
-        """Take in data; return what the negotiation answers.
+        """Take in data; return what the negotiation answers. What comes in before it is over is consumed.
 
         Raises:
             RemoteProtocolError, NotSupportedError: the negotiation failed; the stream is to be reset.
@@ -160,7 +160,6 @@ class Stream:
         answer = b""
         if self._select is not None:
             answer = self._select.receive(data)
-            self._connection.consumed(self._number, len(data))
             if self._select.protocol is None:
                 return answer
             self.protocol = self._select.protocol

@@ -15,6 +15,7 @@ from daemon.kademlia.parameters import PROTOCOL
 from daemon.libp2p import varint
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.host import Host, Stream
+from daemon.libp2p.host.wire import Wire
 from daemon.libp2p.identity import PeerId, PrivateKey
 from daemon.libp2p.multistream import Initiator
 from daemon.libp2p.peer_info import PeerInfo
@@ -53,6 +54,21 @@ async def test_a_request_and_its_answer() -> None:
         assert asked == [(one.peer_id, ASK)]
         assert got.providers == (PeerInfo(one.peer_id, ()),)
         assert net.addresses() == one.addresses()
+
+
+async def test_a_request_and_its_answer_take_a_packet_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def idle() -> bool:
+        return not any(connection._streams for host in (one, other) for connection in host._roster)
+
+    async with network(lambda _, message: Message(message.type, message.key)) as (net, one, other):
+        await net.request(info(other), ASK)  # there is a connection from now on
+        await until(idle)
+        sent: list[Wire] = []
+        write = Wire.write
+        monkeypatch.setattr(Wire, "write", lambda wire, data: (sent.append(wire), write(wire, data)))
+        await net.request(info(other), ASK)
+        await until(idle)
+        assert sent == [connection._wire for host in (one, other) for connection in host._roster]
 
 
 async def test_a_hundred_requests_at_once_share_a_connection_and_leave_no_stream() -> None:
@@ -135,9 +151,13 @@ async def test_a_peer_that_answers_nonsense() -> None:
 
 @virtual_time
 async def test_a_peer_that_never_answers_is_given_up_in_time() -> None:
-    async with network(nothing) as (net, one, other):
+    async def brood(_: Stream) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with make_host() as one, make_host() as other:
+        other.handle(PROTOCOL, brood)
         with pytest.raises(NetworkError, match="no answer in time"):
-            await net.request(info(other), ASK)
+            await DhtNetwork(one).request(info(other), ASK)
         assert now() <= 5.1
         await until(lambda: all(not connection._streams for connection in one._roster))
 
