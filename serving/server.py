@@ -35,6 +35,9 @@ class Gate(Protocol):
     def admit(self, address: str) -> bool:
         """Say whether a connection from an IP address is taken."""
 
+    def identified(self, end: float) -> None:
+        """Be told when the certificate that a client has shown ends, in seconds since 1970."""
+
     def refused(self, reason: str) -> None:
         """Be told that a connection ended before its first request; see serving.refusal for the reasons."""
 

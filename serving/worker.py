@@ -124,6 +124,8 @@ class Connection(TConn):
             if time.time() > self._certificate_end:
                 # OpenSSL does not look at the certificate of a session that is resumed.
                 raise refusal.ExpiredError
+            if self._listener.gate is not None:
+                self._listener.gate.identified(self._certificate_end)
         self.greeted = True
 
 

@@ -58,7 +58,7 @@ def probes_app(publication: Publication, refresh: Callable[[], object]) -> Flask
 
     Args:
         publication: what is answered.
-        refresh: called before figures are given, so that they are those of the files on disk.
+        refresh: called before figures are given, so that they are those of now.
     """
     app = Flask("bootstrapper.probes", static_folder=None)
     published = metrics.Published(publication)

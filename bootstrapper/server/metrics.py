@@ -1,5 +1,6 @@
 """Figures for Prometheus; imported as serving.figures says."""
 
+import math
 from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
@@ -32,6 +33,13 @@ CERTIFICATE_EXPIRY = Gauge(
     "When the serving certificate that was loaded last ends.",
     multiprocess_mode="livemostrecent",  # of a process that has just begun it would still be 0
 )
+CLIENT_CERTIFICATE_EXPIRY = Gauge(
+    _PREFIX + "client_certificate_expiry_timestamp_seconds",
+    "When the first of the certificates that clients have shown in the last two hours ends; infinite when "
+    "there was none.",
+    multiprocess_mode="livemin",
+)
+CLIENT_CERTIFICATE_EXPIRY.set(math.inf)
 
 
 class Published(Collector):

@@ -57,7 +57,13 @@ def serve(settings: ServerSettings) -> None:
         keeper = _Keeper(configured.source(settings, directory), publication, settings.not_ready_seconds)
         keeper.start()
         nodes = nodes_app(publication, settings.limit, gate.admit)
-        probes = probes_app(publication, context or (lambda: None))
+
+        def refresh() -> None:
+            if context is not None:
+                context()  # as of the files on disk
+            metrics.CLIENT_CERTIFICATE_EXPIRY.set(gate.earliest_end())
+
+        probes = probes_app(publication, refresh)
 
         def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             app = probes if environ["SERVER_NAME"] == _PROBES else nodes

@@ -84,9 +84,9 @@ def _savings() -> list[Object]:
             "Bootstrapper", "Replicas on the seed that answer", f'sum(up{{job="{BOOTSTRAPPER}"}})', "short"
         ),
         _stat(
-            "Certificate",
-            "Time until the bootstrapper's certificate ends",
-            "min(registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds) - time()",
+            "Certificates",
+            "Time until the first certificate ends, be it the bootstrapper's or one that a node shows",
+            f"min({_of('server', 'certificate')} or {_of('client', 'client_certificate')}) - time()",
             "s",
         ),
     ]
@@ -184,6 +184,12 @@ def _trouble() -> list[Object]:
             "reqps",
         ),
     ]
+
+
+def _of(side: str, certificate: str) -> str:
+    """Return when certificates end, with a label; `or` passes over what differs by its name alone."""
+    metric = f"registry_spegel_bootstrapper_{certificate}_expiry_timestamp_seconds"
+    return f'label_replace({metric}, "side", "{side}", "", "")'
 
 
 def _rate(metric: str, *matchers: str) -> str:

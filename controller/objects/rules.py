@@ -17,6 +17,7 @@ NODES = names.NAME
 BOOTSTRAPPER = names.BOOTSTRAPPER
 """``job`` of the bootstrapper."""
 
+_PREFIX = "registry_spegel_bootstrapper_"
 _EXPIRY_DAYS = 30  # renewal comes with 73 days left, so weeks of failures lie between
 
 
@@ -72,7 +73,6 @@ def _node_alerts() -> list[Object]:
 
 def _seed_alerts() -> list[Object]:
     up = f'up{{job="{BOOTSTRAPPER}"}}'
-    certificate = "registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds"
     return [
         _alert(
             "BootstrapperUnreachable",
@@ -86,7 +86,7 @@ def _seed_alerts() -> list[Object]:
         ),
         _alert(
             "BootstrapperOutdated",
-            "min(registry_spegel_bootstrapper_answer_age_seconds) > 900",
+            f"min({_PREFIX}answer_age_seconds) > 900",
             "15m",
             visibility="operator",
             summary="New nodes may be told of nodes that are gone.",
@@ -95,13 +95,22 @@ def _seed_alerts() -> list[Object]:
         ),
         _alert(
             "CertificateExpires",
-            f"min({certificate}) - time() < {_EXPIRY_DAYS * 86400}",
+            f"min({_PREFIX}certificate_expiry_timestamp_seconds) - time() < {_EXPIRY_DAYS * 86400}",
             "1h",
             visibility="operator",
             summary="The bootstrapper's certificate is not renewed.",
             description="The certificate that the bootstrapper serves with ends in {{ $value | "
-            "humanizeDuration }}; the nodes' is of about the same age. Both are renewed when the "
-            "Extension is reconciled.",
+            "humanizeDuration }}. It is renewed when the Extension is reconciled.",
+        ),
+        _alert(
+            "NodeCertificateExpires",
+            f"min({_PREFIX}client_certificate_expiry_timestamp_seconds) - time() < {_EXPIRY_DAYS * 86400}",
+            "1h",
+            visibility="operator",
+            summary="The nodes' certificate is not renewed.",
+            description="A node still shows a certificate that ends in {{ $value | humanizeDuration }}; "
+            "after that it finds no other node when it starts. It is renewed when the Extension is "
+            "reconciled, and gets to the nodes with their OperatingSystemConfig.",
         ),
     ]
 

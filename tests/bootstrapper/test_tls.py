@@ -65,6 +65,23 @@ def curl(server: Bootstrapper, pair: Pair | None, *options: str, scheme: str = "
     return done.returncode, done.stdout + done.stderr
 
 
+def test_the_certificates_that_clients_show_are_known_by_the_one_that_ends_first(tmp_path: Path) -> None:
+    name = "client_certificate_expiry_timestamp_seconds"
+
+    def days_left(server: Bootstrapper) -> int:
+        return round((server.figure(name) - time.time()) / 86400)
+
+    with made(tmp_path) as server:
+        server.wait_until_ready()
+        assert server.figure(name) == float("inf")
+        server.nodes()
+        assert days_left(server) == 10
+        older = server.tls(server.authority.issue("clientAuth", days=3))
+        assert server.get("/topology", older)[0] == 200
+        server.nodes()
+        assert days_left(server) == 3
+
+
 def test_a_client_with_a_certificate_is_answered(server: Bootstrapper) -> None:
     for version in ("--tls-max 1.2", "--tlsv1.3"):
         status, output = curl(server, server.client, *version.split())

@@ -28,6 +28,7 @@ ALERTS = {
     "RegistrySpegelBootstrapperUnreachable": "operator",
     "RegistrySpegelBootstrapperOutdated": "operator",
     "RegistrySpegelCertificateExpires": "operator",
+    "RegistrySpegelNodeCertificateExpires": "operator",
 }
 
 
@@ -281,6 +282,7 @@ HEALTHY = {
     "registry_spegel_bootstrapper_answer_age_seconds": "5x300",
     # The clock of promtool begins at the epoch.
     "registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds": f"{60 * 86400}x300",
+    "registry_spegel_bootstrapper_client_certificate_expiry_timestamp_seconds": f"{60 * 86400}x300",
 }
 
 SITUATIONS: dict[str, tuple[dict[str, str | None], str | None]] = {
@@ -320,6 +322,14 @@ SITUATIONS: dict[str, tuple[dict[str, str | None], str | None]] = {
     "the certificate is not renewed": (
         {"registry_spegel_bootstrapper_certificate_expiry_timestamp_seconds": f"{20 * 86400}x300"},
         "RegistrySpegelCertificateExpires",
+    ),
+    "the nodes' certificate is not renewed": (
+        {"registry_spegel_bootstrapper_client_certificate_expiry_timestamp_seconds": f"{20 * 86400}x300"},
+        "RegistrySpegelNodeCertificateExpires",
+    ),
+    "no node has come lately": (
+        {"registry_spegel_bootstrapper_client_certificate_expiry_timestamp_seconds": " ".join(["Inf"] * 300)},
+        None,
     ),
 }
 
