@@ -23,6 +23,8 @@ _IMAGES = {"docker.io/library/alpine:3.20": make_image(20, pullable=True)}
 """What it has."""
 _NOT_VERIFIED = "--src-tls-verify=false --dest-tls-verify=false"
 
+_OVERLAID = ("/etc", "/opt", "/var/lib")
+
 SKOPEO = (
     "set -- $(printf '%s\\n' \"$@\" | "
     f"sed -E 's#^docker://(docker.io|registry.example.com)/#docker://{REGISTRY}/#'); "
@@ -45,6 +47,7 @@ def machine(directory: Path) -> Iterator[Machine]:
     (directory / "registry.yml").write_text(yaml.safe_dump(configuration))
     with network() as net:
         made = net.machine("machine", 31)
+        mount_own_files(made, directory / "overlay")
         server = made.start(
             ["docker-registry", "serve", directory / "registry.yml"], directory / "registry.log"
         )
@@ -64,3 +67,18 @@ def machine(directory: Path) -> Iterator[Machine]:
 def skopeo_line() -> str:
     """Return what the program ``skopeo`` is there."""
     return SKOPEO.replace("{skopeo}", json.dumps(shutil.which("skopeo")))
+
+
+def mount_own_files(machine: Machine, directory: Path) -> None:
+    """Let changes of its files be its own, and gone with it."""
+    directory.mkdir()
+    machine.run("mount", "-t", "tmpfs", "node", directory)
+    for path in _OVERLAID:
+        name = path.replace("/", "_")
+        layers = [directory / f"{name}{kind}" for kind in ("", ".work")]
+        machine.run("mkdir", *layers)
+        options = f"lowerdir={path},upperdir={layers[0]},workdir={layers[1]}"
+        machine.run("mount", "-t", "overlay", "node", "-o", options, path)
+    for path in ("/run", "/var/lib/containerd"):
+        machine.run("mkdir", "-p", path)
+        machine.run("mount", "-t", "tmpfs", "node", path)

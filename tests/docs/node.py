@@ -24,6 +24,7 @@ from controller.certificates.rotation import Rotation
 from tests.daemon.containerd import require_containerd
 from tests.daemon.images import make_image
 from tests.daemon.layouts import lay_out
+from tests.docs.machine import mount_own_files
 from tests.docs.markdown import ROOT
 from tests.e2e.network import Machine, network
 from tests.e2e.process import Process, wait_until
@@ -36,7 +37,6 @@ IMAGE = "registry.example.com/team/app:1.0"
 _HOST = "sp-local--spegel.ingress.local.seed.local.gardener.cloud"
 _SECRET = "registry-spegel-bootstrap"
 _NODE, _PEER, _BOOTSTRAPPER = 21, 22, 23
-_OVERLAID = ("/etc", "/opt", "/var/lib")
 _FIGURES = "/var/lib/node-exporter/textfile-collector/spegel.prom"
 _STAND_INS = {"PYTHONPATH": str(ROOT)}
 
@@ -54,7 +54,7 @@ def node(directory: Path) -> Iterator[Machine]:
         bootstrapper = _bootstrapper(others, dict(certificates.server), directory)
         ending.callback(bootstrapper.stop)
         ending.callback(_peer(others, directory).stop)
-        _mount(machine, directory / "overlay")
+        mount_own_files(machine, directory / "overlay")
         _apply(machine, _configuration(), dict(certificates.client))
         with _path(machine, "/etc/hosts").open("a") as hosts:
             hosts.write(f"10.79.0.{_BOOTSTRAPPER} {_HOST}\n")
@@ -77,21 +77,6 @@ def node(directory: Path) -> Iterator[Machine]:
 def _path(machine: Machine, path: str) -> Path:
     """Where a file of a machine is to be found here."""
     return Path(f"/proc/{machine.pid}/root{path}")
-
-
-def _mount(machine: Machine, directory: Path) -> None:
-    """Let changes of its files be its own, and gone with it."""
-    directory.mkdir()
-    machine.run("mount", "-t", "tmpfs", "node", directory)
-    for path in _OVERLAID:
-        name = path.replace("/", "_")
-        layers = [directory / f"{name}{kind}" for kind in ("", ".work")]
-        machine.run("mkdir", *layers)
-        options = f"lowerdir={path},upperdir={layers[0]},workdir={layers[1]}"
-        machine.run("mount", "-t", "overlay", "node", "-o", options, path)
-    for path in ("/run", "/var/lib/containerd"):
-        machine.run("mkdir", "-p", path)
-        machine.run("mount", "-t", "tmpfs", "node", path)
 
 
 def _configuration() -> dict[str, Any]:
