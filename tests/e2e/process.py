@@ -114,7 +114,9 @@ class Process:
     @contextlib.contextmanager
     def end(self) -> Iterator[int]:
         """Open a descriptor that can be read from once it has ended."""
-        descriptor = os.pidfd_open(self._process.pid)
+        # One that has ended already has no process any more; /dev/null can always be read from.
+        running = self.is_running()
+        descriptor = os.pidfd_open(self._process.pid) if running else os.open(os.devnull, os.O_RDONLY)
         try:
             yield descriptor
         finally:
