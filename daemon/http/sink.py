@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
 
 
 class SocketSink:
@@ -21,6 +24,7 @@ class SocketSink:
         self._stall = stall
         self._waiter: asyncio.Future[None] | None = None
         self._stalled_at = 0.0
+        self._queued = 0
         self._closed = asyncio.Event()
 
     def fileno(self) -> int:
@@ -34,6 +38,7 @@ class SocketSink:
             TimeoutError: it did not for too long.
         """
         self._stalled_at = self._loop.time() + self._stall
+        self._queued = self._queue()
         self._waiter = self._loop.create_future()
         self._loop.add_writer(self._socket, self._wake)
         try:
@@ -67,9 +72,23 @@ class SocketSink:
         self._closed.set()
 
     def expire(self, now: float) -> None:
-        """Give up waiting for a client that takes nothing."""
-        if self._waiter is not None and now >= self._stalled_at and not self._waiter.done():
+        """Give up waiting for a client that takes nothing.
+
+        It may be slow, and the socket takes more only once a third of its buffer is free: what counts is that
+        something is taken.
+        """
+        if self._waiter is None or self._waiter.done() or now < self._stalled_at:
+            return
+        queued = self._queue()
+        if queued < self._queued:
+            self._queued = queued
+            self._stalled_at = now + self._stall
+        else:
             self._waiter.set_exception(TimeoutError("the client takes nothing of the answer"))
+
+    def _queue(self) -> int:
+        """Return the bytes that the client has not acknowledged."""
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _WINDOW = 64
@@ -29,7 +30,7 @@ class Bounds:
 
 
 HEDGE = Bounds(floor=0.01, default=0.05, ceiling=0.15)
-PATIENCE = Bounds(floor=0.15, default=0.5, ceiling=1.0)
+PATIENCE = Bounds(floor=0.25, default=0.5, ceiling=1.0)
 _HEDGE_PERCENTILES = (0.80, 0.85, 0.90)
 
 
@@ -39,26 +40,27 @@ class Latency:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, bool]] = deque(maxlen=_WINDOW)
         """Seconds; False where it was an answer, True where the answer would have taken longer."""
+        self._curve: list[tuple[float, float]] | None = None
+        """Seconds, and which part of peers is believed to take longer; None when it has to be computed."""
 
     def answered(self, seconds: float) -> None:
         """Record an answer."""
         self._seen.append((seconds, False))
+        self._curve = None
 
     def cut_short(self, seconds: float) -> None:
         """Record a wait that ended without an answer."""
         self._seen.append((seconds, True))
+        self._curve = None
 
     def quantile(self, fraction: float) -> float | None:
         """Return the seconds within which that fraction of peers answers; None while too little is known."""
         if len(self._seen) < _ENOUGH:
             return None
-        longer = 1.0
-        for position, (seconds, cut_short) in enumerate(sorted(self._seen)):
-            if not cut_short:
-                longer *= 1 - 1 / (len(self._seen) - position)
-                if longer <= 1 - fraction + 1e-9:
-                    return seconds
-        return math.inf
+        if self._curve is None:
+            self._curve = list(_kaplan_meier(sorted(self._seen)))
+        enough = 1 - fraction + 1e-9
+        return next((seconds for seconds, longer in self._curve if longer <= enough), math.inf)
 
     def hedges(self) -> tuple[float, ...]:
         """Return when to ask the second, third and fourth peer, in seconds since the first was asked."""
@@ -72,6 +74,14 @@ class Latency:
         """Return how many seconds to wait for the head of one peer's answer."""
         slow = self.quantile(_HEDGE_PERCENTILES[-1])
         return _within(PATIENCE, None if slow is None else 4 * slow)
+
+
+def _kaplan_meier(seen: list[tuple[float, bool]]) -> Iterator[tuple[float, float]]:
+    longer = 1.0
+    for position, (seconds, cut_short) in enumerate(seen):
+        if not cut_short:
+            longer *= 1 - 1 / (len(seen) - position)
+            yield seconds, longer
 
 
 def _within(bounds: Bounds, seconds: float | None) -> float:
