@@ -17,6 +17,9 @@ class Cgroup(Protocol):
 
     directory: Path
 
+    def processes(self) -> list[int]:
+        """Return the process IDs."""
+
     def oom_kills(self) -> int:
         """Return how many processes were killed for want of memory."""
 
@@ -25,6 +28,9 @@ class Cgroup(Protocol):
 
     def sockets_peak(self) -> int:
         """Return the most that socket buffers took at once; 0 where it is not recorded."""
+
+    def kernel_peak(self) -> int:
+        """Return the most that the kernel took for itself, sockets apart; 0 where it is not recorded."""
 
     def refusals(self) -> int:
         """Return how often the limit was met and something had to be reclaimed."""
@@ -38,6 +44,9 @@ class Version1:
         _write(directory / "memory.limit_in_bytes", limit)
         _write(directory / "memory.kmem.tcp.limit_in_bytes", limit)
 
+    def processes(self) -> list[int]:
+        return _processes(self.directory)
+
     def oom_kills(self) -> int:
         return _table(self.directory / "memory.oom_control")["oom_kill"]
 
@@ -46,6 +55,9 @@ class Version1:
 
     def sockets_peak(self) -> int:
         return _number(self.directory / "memory.kmem.tcp.max_usage_in_bytes")
+
+    def kernel_peak(self) -> int:
+        return _number(self.directory / "memory.kmem.max_usage_in_bytes")
 
     def refusals(self) -> int:
         return _number(self.directory / "memory.failcnt")
@@ -59,6 +71,9 @@ class Version2:
         _write(directory / "memory.max", limit)
         _write(directory / "memory.high", limit * 8 // 10)
 
+    def processes(self) -> list[int]:
+        return _processes(self.directory)
+
     def oom_kills(self) -> int:
         return _table(self.directory / "memory.events")["oom_kill"]
 
@@ -66,6 +81,9 @@ class Version2:
         return _number(self.directory / "memory.peak")
 
     def sockets_peak(self) -> int:
+        return 0
+
+    def kernel_peak(self) -> int:
         return 0
 
     def refusals(self) -> int:
@@ -110,6 +128,10 @@ def _write(path: Path, value: object) -> None:
     # Not write_text: what does not exist is not to be created.
     with path.open("r+") as file:
         file.write(str(value))
+
+
+def _processes(directory: Path) -> list[int]:
+    return [int(line) for line in (directory / "cgroup.procs").read_text().splitlines()]
 
 
 def _number(path: Path) -> int:

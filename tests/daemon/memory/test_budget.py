@@ -1,4 +1,4 @@
-"""The memory that the daemon's unit allows it, MemoryMax=100M, is enough; shown in a real cgroup."""
+"""The memory that the daemon's unit allows it is enough: it stays below MemoryHigh=80M, in a real cgroup."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.interop.namespaces import Machine, machines, require_namespaces
 pytestmark = pytest.mark.root
 
 MB = 10**6
-MEMORY_MAX = 100 * 2**20
+MEMORY_HIGH, MEMORY_MAX = 80 * 2**20, 100 * 2**20
 RSS_AFTER_START = 55 * MB
 RSS_UNDER_LOAD = 80 * MB
 
@@ -130,8 +130,7 @@ class Subject:
 
     def rss(self, field: str = "VmRSS") -> int:
         """Return what the kernel says, now (VmRSS) or at most so far (VmHWM), in bytes."""
-        status = Path(f"/proc/{self.process.process.pid}/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
+        return sum(_resident(process, field) for process in self.cgroup.processes())
 
     def advertised(self) -> int:
         """Return how many digests it advertises."""
@@ -143,6 +142,11 @@ class Subject:
             for line in text.splitlines()
             if line.startswith(("spegel_advertised_image_digests{", "spegel_advertised_content_digests{"))
         )
+
+
+def _resident(process: int, field: str) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
 
 
 @contextlib.contextmanager
@@ -208,16 +212,17 @@ def test_nodes_keep_within_their_memory(
         report.append(f"{name} {time.monotonic() - started:.0f} s")
 
     for name, node in (("taker", taker), ("giver", giver)):
-        peak, sockets, kills = node.rss("VmHWM"), node.cgroup.sockets_peak(), node.cgroup.oom_kills()
+        peak, kills = node.rss("VmHWM"), node.cgroup.oom_kills()
+        sockets, kernel = node.cgroup.sockets_peak(), node.cgroup.kernel_peak()
         report.append(
-            f"{name}: RSS at most {peak / MB:.1f} MB, cgroup at most {node.cgroup.peak() / MB:.1f} MB, "
-            f"sockets at most {sockets / MB:.1f} MB, limit met {node.cgroup.refusals()} times, {kills} kills"
+            f"{name}: RSS at most {peak / MB:.1f} MB, sockets at most {sockets / MB:.1f} MB, kernel at most "
+            f"{kernel / MB:.1f} MB; with page cache the cgroup had {node.cgroup.peak() / MB:.1f} MB and met "
+            f"its limit {node.cgroup.refusals()} times, {kills} kills"
         )
         assert kills == 0, report
         assert peak < RSS_UNDER_LOAD, report
-        # Sockets cannot be reclaimed: with them the daemon must stay below what it would be killed at. The
-        # two maxima need not meet, and have been seen at 88 MB together, above the unit's MemoryHigh.
-        assert peak + sockets < MEMORY_MAX, report
+        # Page cache goes when memory is short; all else must fit in, even if the maxima of all three had met.
+        assert peak + sockets + kernel < MEMORY_HIGH, report
         assert node.process.terminate() == 0
     assert after_start < RSS_AFTER_START, report
     with capsys.disabled():
