@@ -66,11 +66,12 @@ async def _until_stopped(options: chain.Options) -> int:
 
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    await asyncio.wait([story])
+    [outcome] = await asyncio.gather(story, return_exceptions=True)
     if received:
         print("demo: stopped", file=sys.stderr)
         return 128 + received[0]
-    story.result()
+    if outcome is not None:
+        raise outcome
     return 0
 
 

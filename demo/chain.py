@@ -73,8 +73,8 @@ async def tell(options: Options, report: Report) -> None:
         async with AsyncExitStack() as stack:
             processes = await stack.enter_async_context(Processes(directory))
             session = await stack.enter_async_context(_session())
-            report.step("A seed: what runs beside a Shoot's API server")
-            others = replacements(_ADDRESSES)
+            report.step("A seed, which sets up the nodes of a Shoot")
+            others = stack.enter_context(replacements(_ADDRESSES))
             with report.waiting("starting"):
                 its_seed = await stack.enter_async_context(
                     seed(
@@ -131,11 +131,9 @@ def _provider_config(others: Mapping[str, tuple[int, int]]) -> dict[str, Any] | 
 
 
 def _show_seed(report: Report, its_seed: Seed, namespace: str, others: Mapping[str, tuple[int, int]]) -> None:
-    report.line(
-        "API server", f"{its_seed.api_server} (a small one) has Extension, Cluster, Secret of {namespace}"
-    )
-    report.line("webhook", f"https://127.0.0.1:{its_seed.webhook_port}")
-    report.line("bootstrapper", f"{its_seed.bootstrap_url} tells nodes of each other, under mutual TLS")
+    report.line("API server", f"{its_seed.api_server} has Extension, Cluster and Secret of {namespace}")
+    report.line("webhook", f"https://127.0.0.1:{its_seed.webhook_port} changes OperatingSystemConfigs")
+    report.line("bootstrapper", f"{its_seed.bootstrap_url} names nodes to nodes that show a certificate")
     for field, (taken, new) in others.items():
         report.line("taken", f"port {taken}, so the Shoot asks for {field}: {new}")
 
@@ -185,6 +183,8 @@ async def _show_pulls(
 ) -> list[Pull]:
     report.step("Three nodes do what it says")
     report.line("spegel", " ".join(setup.command))
+    url = f"http://localhost:{setup.ports['registry']}"
+    report.line("hosts.toml", f"of _default: {url} ({', '.join(setup.capabilities)}), then upstream")
     with report.waiting("starting"):
         await cluster.add(_NODES)
         await cluster.until_met()

@@ -7,6 +7,7 @@ import io
 import json
 import platform
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +52,10 @@ class Image:
         return sum(len(blob.data) for blob in (self.manifest, *self.blobs))
 
 
-def make_image() -> Image:
-    """Make the image; it can be unpacked, and has nothing in it that runs."""
+def make_image(sizes: Sequence[int] = _SIZES) -> Image:
+    """Make an image with a layer of each size; it can be unpacked, and has nothing in it that runs."""
     layers = [
-        Blob.of(_LAYER, _layer(f"shop/data-{number}", size)) for number, size in enumerate(_SIZES, start=1)
+        Blob.of(_LAYER, _layer(f"shop/data-{number}", size)) for number, size in enumerate(sizes, start=1)
     ]
     machine = platform.machine()
     config = Blob.of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from api import defaults
 
@@ -14,16 +14,28 @@ _DEFAULTS = {
     "metricsPort": defaults.METRICS_PORT,
 }
 """By field of a SpegelConfig."""
+_TURN = "\0registry-spegel-demo"
+"""An abstract socket, which one process of a network namespace can have."""
 
 
-def replacements(addresses: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Return, by field of a SpegelConfig, the defaults that are taken on one of the addresses, and others."""
-    found: dict[str, tuple[int, int]] = {}
-    for field, port in _DEFAULTS.items():
-        if not _is_free(addresses, port):
-            taken = {*_DEFAULTS.values(), *(new for _, new in found.values())}
-            found[field] = port, _free_port(addresses, taken)
-    return found
+@contextlib.contextmanager
+def replacements(addresses: Sequence[str]) -> Iterator[dict[str, tuple[int, int]]]:
+    """Give, by field of a SpegelConfig, the defaults that are taken on one of the addresses, and others.
+
+    Another demo on this machine has the defaults, or is about to take them, while this is entered.
+    """
+    with socket.socket(socket.AF_UNIX) as turn:
+        try:
+            turn.bind(_TURN)
+            first = True
+        except OSError:
+            first = False
+        found: dict[str, tuple[int, int]] = {}
+        for field, port in _DEFAULTS.items():
+            if not (first and _is_free(addresses, port)):
+                taken = {*_DEFAULTS.values(), *(new for _, new in found.values())}
+                found[field] = port, _free_port(addresses, taken)
+        yield found
 
 
 def _free_port(addresses: Sequence[str], taken: set[int]) -> int:

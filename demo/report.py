@@ -116,7 +116,7 @@ class Report:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show, on a terminal, that something takes a moment."""
-        with self._console.status(Text(text, style="dim")):
+        with self._console.status(Text(text, style="dim"), spinner="line"):
             yield
 
     @contextmanager

@@ -42,13 +42,13 @@ class Upstream:
         application.router.add_get("/v2/", self._answer_root)
         application.router.add_get(f"/v2/{REPOSITORY}/manifests/{{reference}}", self._answer_manifest)
         application.router.add_get(f"/v2/{REPOSITORY}/blobs/{{reference}}", self._answer_blob)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
         self.name = ""
         """As images are named after it, ``127.0.0.1:40123``."""
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         host, port, *_ = self._runner.addresses[0]
         self.name = f"{host}:{port}"

@@ -221,7 +221,7 @@ def shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [(signal.SIGTERM, "Each of them pulls"), (signal.SIGHUP, "1. A seed")]
+    ("number", "moment"), [(signal.SIGTERM, "Each of them pulls"), (signal.SIGHUP, "1. A seed,")]
 )
 def test_a_signal_ends_all_of_it(environment, number, moment):
     with running(environment) as demo:
