@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,10 +97,10 @@ class Landscape:
 
     def leave(self, node: Node) -> None:
         """Remove a node for good."""
-        name = node.machine.name
-        self._gardenlet.deregister(name)
-        del self.nodes[name]
+        self._gardenlet.deregister(node.name)
+        del self.nodes[node.name]
         node.close()
+        shutil.rmtree(self._directory / node.name)
 
     def apply(self, nodes: Sequence[Node]) -> None:
         """Let nodes apply the OperatingSystemConfig as it is now."""

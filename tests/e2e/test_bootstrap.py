@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
-import socket
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.asking import CERTIFICATES, addresses, ask
 from tests.e2e.figures import wait_for_peers
 from tests.e2e.landscape import Landscape
 from tests.e2e.node.machine import Node
 from tests.e2e.offers import wait_until_offered
 from tests.e2e.pulls import blobs_from_upstream, new_image
 from tests.e2e.seed.upstream import Upstream
-
-CERTIFICATES = "/etc/spegel/bootstrap"
-
-
-def ask(node: Node, landscape: Landscape, directory: Path | None, path: str = "/bootstrap-nodes") -> object:
-    """Ask the bootstrapper from a node, with the certificate of a directory, or none."""
-    url = urlsplit(landscape.gardenlet.bootstrap_secret()["url"].decode())
-    host = url.hostname or ""
-    trust = ssl.create_default_context(cafile=node.path(f"{CERTIFICATES}/ca.crt"))
-    if directory is not None:
-        trust.load_cert_chain(directory / "tls.crt", directory / "tls.key")
-
-    def get() -> object:
-        connection = http.client.HTTPConnection(host)
-        with contextlib.closing(connection):
-            plain = socket.create_connection((landscape.names[host], 443), 10)
-            connection.sock = trust.wrap_socket(plain, server_hostname=host)
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-
-    return node.machine.call(get)
 
 
 @pytest.fixture
@@ -59,16 +34,15 @@ def test_each_node_knows_the_others_by_the_bootstrapper(nodes: list[Node]) -> No
 def test_the_bootstrapper_names_the_nodes_to_who_has_the_certificate_that_nodes_get(
     landscape: Landscape, nodes: list[Node]
 ) -> None:
-    answer = ask(nodes[0], landscape, nodes[0].path(CERTIFICATES))
-    assert isinstance(answer, list)
-    assert [entry["IP"] for entry in answer] == [node.address for node in nodes]
+    found = addresses(nodes[0], landscape, nodes[0].path(CERTIFICATES))
+    assert found == [node.address for node in nodes]
 
 
 def test_without_a_certificate_the_bootstrapper_tells_nothing(
     landscape: Landscape, nodes: list[Node]
 ) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
-        ask(nodes[0], landscape, None)
+        ask(nodes[0], landscape, nodes[0].path(CERTIFICATES), shows_certificate=False)
 
 
 def test_a_node_that_joins_pulls_from_the_others_what_they_have(
@@ -126,9 +100,9 @@ def test_while_the_shoots_api_server_is_away_the_bootstrapper_names_the_nodes_th
     landscape: Landscape, nodes: list[Node]
 ) -> None:
     certificates = nodes[0].path(CERTIFICATES)
-    before = ask(nodes[0], landscape, certificates)
+    before = addresses(nodes[0], landscape, certificates)
     landscape.control.shoot.server.stop()
     try:
-        assert ask(nodes[0], landscape, certificates) == before
+        assert addresses(nodes[0], landscape, certificates) == before
     finally:
         landscape.control.machine.call(landscape.control.shoot.server.start)

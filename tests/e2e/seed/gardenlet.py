@@ -107,6 +107,11 @@ class Gardenlet:
                 file["content"] = self._resolved(reference)
         return found
 
+    def written_config(self) -> Object:
+        """Return the OperatingSystemConfig as it is on the seed, where secretRefs stand."""
+        (config,) = self._seed.all("OperatingSystemConfig", NAMESPACE)
+        return config
+
     def register(self, name: str, address: str) -> None:
         """Let a node be known to the shoot's API server, as its kubelet does."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
