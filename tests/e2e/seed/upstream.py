@@ -6,6 +6,7 @@ Three hosts on one machine, and on another a cache for one of them, as the exten
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.daemon.clients.programs import program, tag
 from tests.daemon.images import TestImage
 from tests.daemon.layouts import lay_out
 from tests.e2e.network import Machine
+from tests.e2e.process import wait_until
 
 OPEN, PRIVATE, CACHED = "registry.test", "private.test", "hub.test"
 """Hosts: for everybody, for those with credentials, and one that nodes reach through a cache."""
@@ -55,7 +57,8 @@ class Registry:
         self, machine: Machine, host: str, directory: Path, log: Path, configuration: Mapping[str, Any]
     ) -> None:
         self.host = host
-        self.port = int(configuration["http"]["addr"].rpartition(":")[2])
+        address, _, port = configuration["http"]["addr"].rpartition(":")
+        self._address = address or machine.address, int(port)
         self._machine = machine
         self._file = directory / f"{host}.yaml"
         self._log = log
@@ -68,7 +71,7 @@ class Registry:
         self._process = self._machine.start(command, self._log, environment=environment)
 
     def wait(self) -> None:
-        self._machine.wait_for_port(self.port, self._process)
+        wait_until(self._answers, self.host)
 
     def stop(self) -> None:
         self._process.kill()
@@ -81,6 +84,14 @@ class Registry:
             for client, method, path, status, size, agent in _LINE.findall(text)
             if agent.startswith(_NODES)
         ]
+
+    def _answers(self) -> bool:
+        assert self._process.is_running(), self._process.output()[-4000:]
+        try:
+            self._machine.call(lambda: socket.create_connection(self._address, 5).close())
+        except ConnectionRefusedError:
+            return False
+        return True
 
 
 Mark = Mapping[str, int]
