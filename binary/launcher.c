@@ -225,7 +225,7 @@ static int program_in(const char *path) {
         }
     }
     if (program < 0 || flock(program, LOCK_SH))
-        because("%s: %s", path, strerror(errno));
+        because("%s: %s", path, errno == EBADMSG ? "the program's own file is damaged" : strerror(errno));
     else
         sweep(base);
     close(base);

@@ -280,7 +280,7 @@ def test_a_damaged_file_is_noticed(old: Path, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1  # most of it is the large file's content
     damaged.write_bytes(content)
     damaged.chmod(0o755)
-    assert "Bad message" in refused(damaged, tmp_path / "base")
+    assert "own file is damaged" in refused(damaged, tmp_path / "base")
     assert names(tmp_path / "base") == []
 
 
