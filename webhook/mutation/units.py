@@ -83,7 +83,7 @@ ExecStart={command}
 
 def _watchdog(seconds: int) -> str:
     # A hung daemon would cost containerd up to 30 s a request: hosts.toml entries of an
-    # OperatingSystemConfig cannot carry a dial timeout. The program may notify from a child process.
+    # OperatingSystemConfig cannot carry a dial timeout. Whichever process of the unit notifies, it counts.
     return f"WatchdogSec={seconds}\nNotifyAccess=all\n" if seconds else ""
 
 
