@@ -18,7 +18,8 @@ MAX_NEWCOMERS = 256
 _AT_ONCE = 8  # peers asked
 _MEETING_DELAY = 0.2  # seconds after which who connects because it is being asked has answered
 _LOST_TICK = 5.0  # seconds between looks at who is lost
-_REFRESH_GAP = 30.0  # seconds between refreshes, however often one is wanted
+_FIRST_GAP = 1.0  # seconds between the first two refreshes, the second of which is always wanted
+_REFRESH_GAP = 30.0  # seconds up to which the gap grows, however often one is wanted
 
 _PING = Message(MessageType.PING)
 
@@ -84,6 +85,7 @@ class Upkeep:
             self.want_refresh()  # it may be back with all that are behind it
 
     async def _keep_fresh(self) -> None:
+        gap = _FIRST_GAP
         while True:
             # Nodes that were started together do not stay in step.
             interval = REFRESH_INTERVAL * self._random.uniform(0.9, 1.1)
@@ -95,7 +97,8 @@ class Upkeep:
             self._wanted.clear()
             await self._refresh()
             self._refreshed()
-            await asyncio.sleep(_REFRESH_GAP)
+            await asyncio.sleep(gap)
+            gap = min(2 * gap, _REFRESH_GAP)
 
     async def _refresh(self) -> None:
         silent = self._table.silent(asyncio.get_running_loop().time() - REFRESH_INTERVAL)

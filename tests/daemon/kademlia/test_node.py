@@ -222,6 +222,25 @@ async def test_a_cluster_whose_nodes_all_start_at_once_finds_everything():
 
 
 @virtual
+async def test_whoever_is_told_of_a_node_that_knows_few_yet_asks_it_again_soon():
+    """When a cluster is started as a whole, the first node comes to know the others a little later."""
+    async with Cluster(1) as cluster:
+        first, port, *others = [cluster.make() for _ in range(42)]
+        for quiet in (first, *others):
+            quiet.listens = False
+        for other in others[:8]:
+            node_of(first).search.answered(other.info)
+        cluster.run(port)
+        node_of(port).found(first.info)
+        await asyncio.sleep(0.5)
+        assert len(node_of(port).table) == 9
+        for other in others[8:]:
+            node_of(first).search.answered(other.info)
+        await asyncio.sleep(5)
+        assert len(node_of(port).table) > K
+
+
+@virtual
 async def test_lost_messages_lose_no_keys():
     async with Cluster(1, Conditions(loss=0.3)) as cluster:
         ports = await grown(cluster, 30)
