@@ -31,6 +31,8 @@ SAMPLE = 20
 """Nodes of a connected cluster that take part where load does not matter; the others only answer."""
 MAX_PARTITION = 5_000
 """Nodes of the largest cluster that is cut in halves: nobody has the hours for 10,000."""
+MAX_LOSSY = 200
+"""Nodes of the largest cluster whose messages get lost; every loss takes tables apart, and timeouts."""
 KEYS = 1_000
 SEED = 1
 
@@ -344,7 +346,7 @@ def loss_section(sizes: Sequence[int]) -> str:
     losses = (0.01, 0.05, 0.2)
     rows, lines = [], {}
     for size in sizes:
-        if size > MAX_JOINING:
+        if size > MAX_LOSSY:
             continue
         found = [lossy(size, loss) for loss in losses]
         rows.append([f"{size:,}", *(f"{part:.2%}" for part in found)])
