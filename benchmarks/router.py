@@ -49,8 +49,9 @@ async def single(handshakes: int, records: int) -> list[list[str]]:
 
 async def advertising(keys: int, peers: int) -> list[str]:
     """Measure how long it takes until all nodes that have to know of one node's keys do."""
+    processes = peers if peers <= 50 else 4
     async with Cluster() as cluster:
-        await cluster.add(4, peers // 4)
+        await cluster.add(processes, peers // processes)
         (advertiser,) = await cluster.add(1, 1)
         await cluster.settle()
         before, _ = await advertiser.call("usage")
@@ -131,7 +132,7 @@ async def measure(*, quick: bool) -> str:
     """Measure all and return the tables."""
     singles = await single(300, 5_000) if quick else await single(2_000, 10_000)
     advertised = [
-        await advertising(1_000 if quick else 5_000, peers) for peers in ((20,) if quick else (20, 200))
+        await advertising(1_000 if quick else 5_000, peers) for peers in ((20,) if quick else (20, 50, 200))
     ]
     found = [await lookups(10, 50, 200) if quick else await lookups(50, 100, 2_000)]
     taken = [await memory(3_000, 40 if quick else 200)]

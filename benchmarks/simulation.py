@@ -1,6 +1,6 @@
 """The router's Kademlia code in simulated clusters: what it finds, how fast, and what that costs.
 
-``--write`` renews docs/router-simulation.md and its charts; ``--quick`` leaves out 2,000 and 10,000 nodes.
+``--write`` renews docs/router-simulation.md and its charts; ``--largest 200`` leaves out larger clusters.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from daemon.kademlia.parameters import PROVIDE_INTERVAL
 DOCS = Path(__file__).parent.parent / "docs"
 DOCUMENT = DOCS / "router-simulation.md"
 
+SIZES = (20, 200, 2_000, 10_000)
 MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
@@ -386,11 +387,11 @@ SECTIONS: dict[str, Callable[[Sequence[int]], str]] = {
 def main() -> None:
     """Run the simulations and print, or write, their tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks simulation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="20 and 200 nodes only")
+    parser.add_argument("--largest", type=int, default=10_000, help="leave out clusters of more nodes")
     parser.add_argument("--write", action="store_true", help="renew docs/router-simulation.md")
     parser.add_argument("--only", choices=SECTIONS, help="one part")
     arguments = parser.parse_args()
-    sizes = (20, 200) if arguments.quick else (20, 200, 2_000, 10_000)
+    sizes = [size for size in SIZES if size <= arguments.largest]
     start = time.monotonic()
     for name, section in SECTIONS.items():
         if arguments.only in (None, name):
