@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -13,36 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import jsonpatch
 
-import documents
 from demo import image as images
-from demo.admission import Answer, ApiServerClient
+from demo import review
+from demo.admission import ApiServerClient
 from demo.agent import Setup, read_setup
 from demo.cluster import Cluster, Node, address_of
-from demo.errors import DemoError
 from demo.ports import replacements
 from demo.processes import Processes
 from demo.puller import Reference
-from demo.report import Pull, Report, faint, size
+from demo.report import Pull, Report, size
 from demo.seed import Seed, seed
 from demo.upstream import RATE, Upstream
-from webhook.diff import render
 
 _NODES = 3
 """Nodes that there are from the start."""
 _ADDRESSES = [address_of(number) for number in range(1, _NODES + 3)]
 """Of these, of the one that comes later, and of the empty one that --keep adds."""
 _CONFIG_API = "spegel.extensions.gardener.cloud/v1alpha1"
-
-_CHANGE = re.compile(r"^([+~-]) spec\.(?:criConfig\.containerd\.)?(\w+)\[\d+\]  (.*)$", re.MULTILINE)
-"""The head of a change, as webhook.diff writes it."""
-_MEANING = {
-    "registries": "the node's own cache is asked first; _default: whatever has no entry",
-    "plugins": "containerd keeps packed layers, since others may ask for them",
-    "files": "the cache, its certificate for the bootstrapper, a forwarder of figures",
-    "units": "run them",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +52,7 @@ async def tell(options: Options, report: Report) -> None:
         documents.DocumentError: the file cannot be read.
     """
     started = time.perf_counter()
-    osc = _operating_system_config(options.file)
+    osc = review.operating_system_config(options.file)
     namespace = osc["metadata"]["namespace"]
     report.title("registry-spegel: from an OperatingSystemConfig to a peer-to-peer pull")
     with tempfile.TemporaryDirectory(prefix="registry-spegel-demo-") as temporary:
@@ -88,7 +75,7 @@ async def tell(options: Options, report: Report) -> None:
                 )
             _show_seed(report, its_seed, namespace, others)
             client = ApiServerClient(session, its_seed.webhook_port, its_seed.webhook_authority)
-            after = await _admit(report, client, osc, diff=options.diff)
+            after = await review.admit(report, client, osc, diff=options.diff)
             setup = read_setup(after)
             if setup is None:
                 report.gap()
@@ -111,18 +98,6 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
 
 
-def _operating_system_config(file: str) -> dict[str, Any]:
-    document = documents.read(file)
-    match document:
-        case {"kind": "AdmissionReview", "request": {"object": dict(reviewed)}}:
-            document = reviewed
-    match document:
-        case {"kind": "OperatingSystemConfig", "metadata": {"name": str(), "namespace": str()}}:
-            osc: dict[str, Any] = document
-            return osc
-    raise DemoError(f"{file}: not an OperatingSystemConfig with name and namespace")
-
-
 def _provider_config(others: Mapping[str, tuple[int, int]]) -> dict[str, Any] | None:
     if not others:
         return None
@@ -136,46 +111,6 @@ def _show_seed(report: Report, its_seed: Seed, namespace: str, others: Mapping[s
     report.line("bootstrapper", f"{its_seed.bootstrap_url} names nodes to nodes that show a certificate")
     for field, (taken, new) in others.items():
         report.line("taken", f"port {taken}, so the Shoot asks for {field}: {new}")
-
-
-async def _admit(
-    report: Report, client: ApiServerClient, osc: dict[str, Any], *, diff: bool
-) -> dict[str, Any]:
-    """Let the webhook see an OperatingSystemConfig, as an API server does; return it as it is afterwards."""
-    report.step("The webhook changes what the Shoot's nodes will run")
-    metadata = osc["metadata"]
-    report.line("question", f"UPDATE OperatingSystemConfig {metadata['namespace']}/{metadata['name']}")
-    answer = await client.ask(osc)
-    _show_answer(report, "answer", answer)
-    if not answer.allowed:
-        raise DemoError("the webhook did not allow the request")
-    try:
-        after: dict[str, Any] = jsonpatch.apply_patch(osc, answer.patch)
-    except jsonpatch.JsonPatchException as error:
-        raise DemoError(f"the webhook's patch cannot be applied: {error}") from error
-    if diff:
-        report.plain(render(osc, after, color=report.color))
-    else:
-        changes = _CHANGE.findall(render(osc, after, color=False))
-        for kind, meaning in _MEANING.items():
-            signs = {
-                sign: [name for one, where, name in changes if (one, where) == (sign, kind)] for sign in "~+-"
-            }
-            if lines := [f"{sign} {', '.join(names)}" for sign, names in signs.items() if names]:
-                report.line(kind, *lines, faint(meaning))
-    again = await client.ask(after)
-    _show_answer(report, "asked again", again)
-    if not again.allowed or again.patch:
-        raise DemoError("the webhook's second patch should be empty")
-    return after
-
-
-def _show_answer(report: Report, label: str, answer: Answer) -> None:
-    verdict = "allowed" if answer.allowed else f"denied: {answer.message}"
-    patch = f"JSON patch of {len(answer.patch)} operations, {answer.patch_bytes:,} bytes"
-    report.line(label, f"{verdict}; {patch if answer.patch else 'no patch'}; {answer.milliseconds:.1f} ms")
-    for warning in answer.warnings:
-        report.line("warning", warning)
 
 
 async def _show_pulls(
@@ -238,7 +173,7 @@ async def _keep(report: Report, cluster: Cluster, image: Reference, digest: str)
         [node] = await cluster.add()
         await cluster.until_met()
     report.step("All of it stays up until Ctrl-C")
-    report.line("debug pages", ", ".join(each.debug_page for each in cluster.nodes))
+    report.line("debug pages", *(each.debug_page for each in cluster.nodes))
     report.line(
         node.name, f"{node.registry} has nothing of its own: it gets from the others what you ask for"
     )

@@ -155,24 +155,36 @@ def test_images_come_from_peers_once_one_node_has_them(environment):
 
 
 def test_a_file_of_ones_own_on_a_terminal_of_80_columns(environment):
+    output = on_a_terminal(environment, SAMPLES / "admissionreview-update.json")
+    assert "\x1b[1;36m" in output
+    assert "\x1b[1A" in output  # the bars move
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output).replace("\r\n", "\n").replace("\r", "\n")
+    assert "shoot--crazy--botany/" in plain
+    assert "━━━━" in plain
+    assert max(map(len, plain.splitlines())) <= 80
+    assert_peers_gave_what_upstream_gave_once(plain)
+    assert_nothing_is_left(environment, plain)
+
+
+def test_colours_are_not_for_those_who_want_none(environment):
+    output = on_a_terminal(environment | {"NO_COLOR": "1"}, SAMPLES / "osc-provision.yaml")
+    assert "its nodes get no cache" in output
+    assert not re.search(r"\x1b\[[\d;]*3\d", output)
+
+
+def on_a_terminal(environment: dict[str, str], *arguments: str | Path) -> str:
+    """Run the demo on a terminal, successfully, and return all that it writes there."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    command = [*COMMAND, SAMPLES / "admissionreview-update.json"]
+    command = [*COMMAND, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         output = b""
         while chunk := _read_terminal(ours):
             output += chunk
     os.close(ours)
-    assert process.returncode == 0
-    assert b"\x1b[1;36m" in output
-    assert b"\x1b[1A" in output  # the bars move
-    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", output.decode()).replace("\r\n", "\n").replace("\r", "\n")
-    assert "shoot--crazy--botany/" in lines
-    assert "━━━━" in lines
-    assert max(map(len, lines.splitlines())) <= 80
-    assert_peers_gave_what_upstream_gave_once(lines)
-    assert_nothing_is_left(environment, lines)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 def _read_terminal(descriptor: int) -> bytes:
@@ -185,47 +197,51 @@ def _read_terminal(descriptor: int) -> bytes:
 def test_to_be_explored_it_stays_up(environment, tmp_path):
     with running(environment, "--keep") as demo:
         demo.until("sudo ctr")
-        commands = {line.split()[0]: line for line in demo.output.rpartition("stopped:")[2].splitlines()[2:]}
+        printed = demo.output.rpartition("stopped:\n\n")[2].splitlines()
+        commands = {line.partition(" ")[0]: line for line in printed}
         assert list(commands) == ["curl", "skopeo", "crane", "sudo"]
         pages = re.findall(r"http://127\.0\.0\.(?:\d):\d+/debug/web/", demo.output)
         assert len(set(pages)) == 5
         for page in pages:
             with urllib.request.urlopen(page) as answer:
                 assert b"<title>" in answer.read()
-        for program, command in commands.items():
-            if program in {"curl", "skopeo"} and present(program):
-                result = shell(command, tmp_path)
-                assert result.returncode == 0, result.stderr
-                if program == "curl":
-                    assert len(json.loads(result.stdout)["layers"]) == 5
-        # A person at a terminal presses Ctrl-C; someone impatient twice.
-        demo.process.send_signal(signal.SIGINT)
-        assert demo.end(signal.SIGINT) == "demo: stopped\n"
-    assert demo.process.returncode == 130
+        manifest = shell(commands["curl"], tmp_path)
+        assert len(json.loads(manifest)["layers"]) == 5
+        shell(commands["skopeo"], tmp_path)
+        assert demo.end(signal.SIGTERM) == "demo: stopped\n"
+    assert demo.process.returncode == 143
     assert_nothing_is_left(environment, demo.output)
-    manifest = hashlib.sha256((tmp_path / "shop" / "manifest.json").read_bytes()).hexdigest()
-    assert f"@sha256:{manifest} " in commands["skopeo"]
+    digest = hashlib.sha256((tmp_path / "shop" / "manifest.json").read_bytes()).hexdigest()
+    assert f"@sha256:{digest} " in commands["skopeo"]
 
 
-def present(program: str) -> bool:
+def shell(command: str, directory: Path) -> str:
+    """Run a command that the demo has printed; return its output.
+
+    A few times, if need be: the daemon looks for peers for no longer than 20 ms, which a machine that is busy
+    with other tests may not have for it, and neither client has another place to ask.
+    """
+    program = command.partition(" ")[0]
     if shutil.which(program) is None:
         reason = f"needs Debian's package {program}"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    return True
-
-
-def shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["/bin/sh", "-c", command], cwd=directory, capture_output=True, text=True, check=False
-    )
+    for _ in range(5):
+        result = subprocess.run(
+            ["/bin/sh", "-c", command], cwd=directory, capture_output=True, text=True, check=False
+        )
+        if result.returncode == 0:
+            break
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [(signal.SIGTERM, "Each of them pulls"), (signal.SIGHUP, "1. A seed,")]
+    ("number", "moment"), [(signal.SIGINT, "Each of them pulls"), (signal.SIGHUP, "1. A seed,")]
 )
 def test_a_signal_ends_all_of_it(environment, number, moment):
     with running(environment) as demo:
         demo.until(moment)
+        demo.process.send_signal(number)  # someone impatient
         assert demo.end(number) == "demo: stopped\n"
     assert demo.process.returncode == 128 + number
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
