@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.daemon.clients.programs import program
 from tests.e2e.network import CommandError, Machine
 from tests.e2e.node.systemd import Systemd
-from tests.e2e.process import Process
+from tests.e2e.process import Process, wait_until
 from tests.integration.containerd import cri
 
 CERTS_D = "/etc/containerd/certs.d"
@@ -76,11 +76,12 @@ class Node:
         return self.path("/run/containerd/containerd.sock")
 
     def pull(self, image: str, *, user: str = "", password: str = "") -> None:
-        """Pull an image as the kubelet does.
+        """Pull an image as the kubelet does, which waits until the CRI is ready.
 
         Raises:
             grpclib.GRPCError: containerd could not.
         """
+        wait_until(lambda: cri.is_ready(self.socket), f"the CRI of {self.name}")
         cri.pull(self.socket, image, user=user, password=password, limit=_PULL_LIMIT)
 
     def remove(self, image: str) -> None:

@@ -78,6 +78,11 @@ class Run:
         os.write(self._wake_write, b"x")
         self._thread.join()
 
+    def kill(self) -> None:
+        """Kill the main process, and leave what follows to the restart policy."""
+        assert self._main is not None
+        self._main.signal(signal.SIGKILL)
+
     def lose(self) -> None:
         """Take note that the host is lost: what ends now is not to be looked after."""
         self._is_lost = True

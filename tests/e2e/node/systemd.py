@@ -111,6 +111,11 @@ class Systemd:
         assert self.state(name) == "active", f"{name} does not run"
         return self._runs[name].pid
 
+    def kill(self, name: str) -> None:
+        """Kill the main process of a unit that runs, as the kernel does when memory is short."""
+        assert self.state(name) == "active", f"{name} does not run"
+        self._runs[name].kill()
+
     def log(self, name: str) -> str:
         """Return what a unit has written."""
         path = self._log(name)

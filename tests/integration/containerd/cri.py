@@ -9,6 +9,7 @@ from typing import Any
 
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
+from grpclib.exceptions import GRPCError
 
 _SERVICE = "/runtime.v1.ImageService"
 
@@ -33,6 +34,15 @@ def remove(socket: Path, image: str, limit: float = 60.0) -> None:
         grpclib.GRPCError: it could not be removed.
     """
     _call(socket, "RemoveImage", _field(1, _field(1, image.encode())), limit)
+
+
+def is_ready(socket: Path) -> bool:
+    """Tell whether images can be asked for: containerd says that it is up a moment before."""
+    try:
+        _call(socket, "ImageFsInfo", b"", limit=10.0)
+    except (GRPCError, OSError):
+        return False
+    return True
 
 
 def _call(socket: Path, method: str, request: bytes, limit: float) -> None:
