@@ -52,7 +52,7 @@ class Landscape:
             )
             self.control.install(self.upstream.publish_program(program))
             self._gardenlet.create()
-            self._gardenlet.wait_for_extension()
+            self._gardenlet.enable()
             self.control.wait_for_webhook()
             self.control.wait_for_bootstrapper()
         except BaseException:

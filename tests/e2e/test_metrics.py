@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.node.machine import Node
 from tests.e2e.process import wait_until
+from tests.e2e.pulls import new_image
+from tests.e2e.seed.upstream import Upstream
 
 PORT = 16909
 """Gardener's for node exporter."""
@@ -39,15 +41,16 @@ def exporters(nodes: list[Node], logs: Path) -> Iterator[list[Node]]:
         process.stop()
 
 
-def test_node_exporter_shows_the_figures_of_each_daemon(exporters: list[Node]) -> None:
+def test_node_exporter_shows_the_figures_of_each_daemon(upstream: Upstream, exporters: list[Node]) -> None:
     for node in exporters:
+        node.pull(new_image(upstream))
         # The script writes them every 5 seconds.
         wait_until(partial(has_figures, node), f"figures of {node.name}")
         text = shown(node)
         assert "spegel_router_peers " in text
-        assert "spegel_mirror_requests_total" in text
+        assert "spegel_build_info{" in text
         assert "node_textfile_scrape_error 0" in text
 
 
 def has_figures(node: Node) -> bool:
-    return "spegel_build_info" in shown(node)
+    return 'spegel_mirror_requests_total{cache="miss",registry="registry.test"}' in shown(node)

@@ -23,6 +23,7 @@ NAMESPACE = "shoot--crazy--botany"
 _EXTENSION = "registry-spegel"
 _KUBECONFIG = "generic-token-kubeconfig-0a1b2c3d"
 _TOKEN_FILE = "/var/run/secrets/gardener.cloud/shoot/generic-kubeconfig/token"
+_MANAGER = f"gardener-extension-{_EXTENSION}"
 _LABEL = f"extensions.gardener.cloud/{_EXTENSION}"
 
 
@@ -47,14 +48,8 @@ class Gardenlet:
         self._containerd = containerd
 
     def create(self) -> None:
-        """Make the objects of the shoot, but for the OperatingSystemConfig."""
-        self._seed.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": NAMESPACE, "labels": {_LABEL: "true"}},
-            }
-        )
+        """Make the objects of the shoot, but for Extension and OperatingSystemConfig."""
+        self._seed.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         cluster = _sample("cluster.yaml")
         annotation = "generic-token-kubeconfig.secret.gardener.cloud/name"
         cluster["metadata"]["annotations"] = {annotation: _KUBECONFIG}
@@ -62,7 +57,28 @@ class Gardenlet:
         kubeconfig = self._shoot.server.write_kubeconfig(self._directory / _KUBECONFIG, tokenFile=_TOKEN_FILE)
         self._secret(_KUBECONFIG, kubeconfig=kubeconfig.read_bytes())
         self._secret("osc-secret-a1b2", token=b"of valitail")
+
+    def enable(self) -> None:
+        """Switch the extension on for the shoot, and wait until it has what it needs."""
+        self._label_namespace({_LABEL: "true"})
         self._seed.apply(_asking(_sample("extension.yaml")))
+        self.wait_for_extension()
+
+    def disable(self) -> None:
+        """Switch the extension off for the shoot, and wait until all that it had is gone."""
+        self._label_namespace({})
+        self._seed.delete("Extension", NAMESPACE, _EXTENSION)
+        wait_until(lambda: self._find_extension() is None, "the end of the Extension")
+
+    def leftovers(self) -> list[str]:
+        """Return kind and name of all objects on the seed that the extension has made in the namespace."""
+        kinds = ("Secret", "ManagedResource", "Deployment", "Service", "Ingress", "PodDisruptionBudget")
+        return [
+            f"{thing['kind']} {thing['metadata']['name']}"
+            for kind in kinds
+            for thing in self._seed.all(kind, NAMESPACE)
+            if (thing["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == _MANAGER
+        ]
 
     def reconcile_extension(self) -> None:
         """Ask for a reconciliation of the Extension, and wait for it."""
@@ -126,6 +142,13 @@ class Gardenlet:
     def bootstrap_secret(self) -> dict[str, bytes]:
         """Return what nodes need to reach the bootstrapper."""
         return secret_data(self._seed.get("Secret", NAMESPACE, "registry-spegel-bootstrap"))
+
+    def _label_namespace(self, labels: Mapping[str, str]) -> None:
+        namespace = self._seed.get("Namespace", None, NAMESPACE)
+        self._seed.change(namespace, {"metadata": {**namespace["metadata"], "labels": dict(labels)}})
+
+    def _find_extension(self) -> Object | None:
+        return self._seed.find("Extension", NAMESPACE, _EXTENSION)
 
     def _extension(self) -> Object:
         return self._seed.get("Extension", NAMESPACE, _EXTENSION)
