@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -120,9 +121,10 @@ class Landscape:
 
     def close(self) -> None:
         """End everything but the machines."""
-        for node in self.nodes.values():
-            node.close()
-        self.control.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.control.close)
+            for node in self.nodes.values():
+                stack.callback(node.close)
 
     def _cache_entry(self) -> Object:
         """What the extension registry-cache adds for a host."""

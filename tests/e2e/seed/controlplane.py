@@ -105,7 +105,7 @@ class _Loop:
         self._functions = functions
         self._is_stopping = False
         self._error = ""
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
