@@ -51,5 +51,11 @@ def test_the_environments_exist(document):
     assert {name for names in named for name in names.split(",")} <= ENVIRONMENTS
 
 
+def test_the_environments_are_described():
+    """A word and a colon at the beginning is a condition to tox: the description would not be shown."""
+    described = {name: TOX[f"testenv:{name}"].get("description", "") for name in ENVIRONMENTS}
+    assert {name for name, text in described.items() if not text or re.match(r"[\w,!-]+:", text)} == set()
+
+
 def test_the_environments_that_run_by_default_exist():
     assert {name.strip() for name in TOX["tox"]["env_list"].split(",")} <= ENVIRONMENTS
