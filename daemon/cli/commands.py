@@ -85,10 +85,10 @@ class Registry:
                     f"--static-bootstrap-peers: {peer!r} is no full multiaddr such as "
                     "/ip4/10.0.0.1/tcp/5001/p2p/12D3Koo..."
                 )
-        _at_least("--mirror-resolve-timeout", self.mirror_resolve_timeout, 0)
+        _at_least("--mirror-resolve-timeout", self.mirror_resolve_timeout, 0, "s")
         _at_least("--mirror-resolve-retries", self.mirror_resolve_retries, 0)
-        _at_least("--reconcile-interval", self.reconcile_interval, 1)
-        _at_least("--shutdown-timeout", self.shutdown_timeout, 0)
+        _at_least("--reconcile-interval", self.reconcile_interval, 1, "s")
+        _at_least("--shutdown-timeout", self.shutdown_timeout, 0, "s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class CleanupWait:
 
     def __post_init__(self) -> None:
         _at_least("--threshold", self.threshold, 1)
-        _at_least("--period", self.period, 0.001)
+        _at_least("--period", self.period, 0.001, "s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +172,6 @@ def _checked(option: str, address: str) -> None:
         raise UnusableFlagError(f"{option}: {error}") from error
 
 
-def _at_least(option: str, value: float, least: float) -> None:
+def _at_least(option: str, value: float, least: float, unit: str = "") -> None:
     if value < least:
-        raise UnusableFlagError(f"{option} must be at least {least}")
+        raise UnusableFlagError(f"{option} must be at least {least}{unit}")

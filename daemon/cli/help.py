@@ -16,8 +16,9 @@ Usage: spegel [--log-level LEVEL] COMMAND [FLAGS]
 Commands:
 """
 _FOOTER = """\
-Every flag can be set by its environment variable; the flag goes first. Lists take several values
-behind one flag, or a comma-separated environment variable. Durations are written 20ms, 1m30s, 1.5h.
+A flag can also be set by its environment variable, --registry-addr by REGISTRY_ADDR; the flag goes first.
+Lists take several values behind one flag, or a comma-separated environment variable. Durations are
+written 20ms, 1m30s, 1.5h.
 
 Exit codes: 0 done or stopped by a signal, 1 failed, 2 the command line cannot be used.
 """

@@ -235,7 +235,7 @@ def test_an_unusable_variable_is_named_even_where_a_flag_overrides_it(
             ["--bootstrap-kind", "static", "--mirror-resolve-retries", "-1"],
             "--mirror-resolve-retries must be",
         ),
-        (["--bootstrap-kind", "static", "--shutdown-timeout=-1s"], "--shutdown-timeout must be at least 0"),
+        (["--bootstrap-kind", "static", "--shutdown-timeout=-1s"], "--shutdown-timeout must be at least 0s"),
     ],
 )
 def test_flags_that_do_not_fit_together_are_refused(arguments: list[str], message: str) -> None:
@@ -245,7 +245,7 @@ def test_flags_that_do_not_fit_together_are_refused(arguments: list[str], messag
 def test_values_of_other_commands_are_checked_too() -> None:
     assert "--mirror-targets needs" in refusal("configuration", MIRROR_TARGETS="")
     assert "--threshold must be" in refusal("cleanup-wait", "--probe-endpoint=x:1", "--threshold=0")
-    assert "--period must be" in refusal("cleanup-wait", "--probe-endpoint=x:1", "--period=0")
+    assert "--period must be at least 0.001s" in refusal("cleanup-wait", "--probe-endpoint=x:1", "--period=0")
     assert "--format is text or json" in refusal("version", "--format", "yaml")
 
 
