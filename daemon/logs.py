@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import select
 import sys
 import time
 from typing import TextIO
@@ -15,7 +17,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def configure(level: int, stream: TextIO | None = None) -> None:
     """Send logs of at least a level (as the logging module counts) to a stream; standard error if None."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
@@ -24,6 +26,35 @@ def configure(level: int, stream: TextIO | None = None) -> None:
     # Its records at debug are about every frame of every call.
     for library in ("h2", "hpack", "grpclib"):
         logging.getLogger(library).setLevel(max(level, logging.INFO))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Leaves lines out while nobody reads the log: waiting for that would stop the whole program.
+
+    What a pipe takes without waiting is a line of up to 4096 bytes; only tracebacks may be longer.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+        self._room: select.poll | None = None
+        with contextlib.suppress(OSError, AttributeError):  # no file: in tests, or standard error is closed
+            descriptor = stream.fileno()
+            self._room = select.poll()
+            self._room.register(descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, and before it how many were left out."""
+        if self._room is not None and not self._room.poll(0):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            message = f"{lost} lines are missing here: nobody read the log"
+            super().emit(
+                logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, args=None, exc_info=None)
+            )
+        super().emit(record)
 
 
 class JsonFormatter(logging.Formatter):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -74,6 +75,21 @@ def test_warnings_are_lines_too(stream: io.StringIO) -> None:
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert lines(stream)[0]["logger"] == "py.warnings"
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(stream: io.StringIO) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as writer:
+        logs.configure(logging.INFO, writer)
+        logger = logging.getLogger("daemon")
+        for number in range(2000):  # some 200 KiB; a pipe takes 64
+            logger.info("line %d", number)
+        found = [json.loads(line)["msg"] for line in reader.read(1 << 20).splitlines()]
+        logger.info("the end")
+        missing, end = [json.loads(line)["msg"] for line in reader.read(1 << 20).splitlines()]
+    assert found == [f"line {number}" for number in range(len(found))]
+    assert missing == f"{2000 - len(found)} lines are missing here: nobody read the log"
+    assert end == "the end"
 
 
 @given(st.floats(0, 4e9), st.text(), st.dictionaries(st.text(min_size=1), st.text() | st.binary()))
