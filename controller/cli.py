@@ -16,6 +16,7 @@ from controller.certificates.keeping import renew
 from controller.certificates.model import EMPTY, Certificates
 from controller.desired import desired, host
 from controller.lifecycle.extension import is_ours
+from controller.lifecycle.operation import Operation, operation_of
 from controller.objects import certificate_secrets
 from controller.settings import ControllerSettings, ObjectSettings
 from controller.shoot import ShootError, read
@@ -34,6 +35,7 @@ examples:
 exit status: 0 when all is well, 1 when the input is not, 2 for a wrong flag or setting
 """
 
+_TAKEN_AWAY = {Operation.DELETE: "is being deleted", Operation.MIGRATE: "moves to another seed"}
 _GROUP = "extensions.gardener.cloud/v1alpha1"
 
 
@@ -91,6 +93,9 @@ def _render(flags: Mapping[str, Any]) -> int:
         shoot = read(extension, _object(flags["cluster"], "Cluster"))
     except api.InvalidObject as error:
         raise _InputError([f"{flags['extension']}: {each}" for each in error.errors]) from error
+    if (operation := operation_of(extension)) in _TAKEN_AWAY:
+        what = _TAKEN_AWAY[operation]
+        sys.stderr.write(f"note: {flags['extension']} {what}: the controller would take away what follows\n")
     certificates = renew(
         _stored(flags["secrets"]),
         organization=shoot.namespace,

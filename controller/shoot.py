@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import api
 from controller.certificates.rotation import Rotation
@@ -12,11 +13,20 @@ from controller.certificates.rotation import Rotation
 _KUBECONFIG_ANNOTATION = "generic-token-kubeconfig.secret.gardener.cloud/name"
 _KUBECONFIG = "generic-token-kubeconfig"
 
+_LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(f"{_LABEL}")
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_MAX_NAMESPACE = 63
+_MAX_DOMAIN = 253 - 64  # a label goes before it
+
 Object = Mapping[str, Any]
+Value = TypeVar("Value")
+
+_KINDS: dict[type, str] = {str: "a string", bool: "true or false", list: "a list"}
 
 
 class ShootError(Exception):
-    """An Extension or a Cluster lacks something; the message names the object and the field."""
+    """An Extension or a Cluster cannot be used; the message names the object and the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +57,18 @@ def read(extension: Object, cluster: Object) -> Shoot:
     """Read both objects as the API server's JSON says them.
 
     Raises:
-        ShootError: something that Gardener writes is not there.
+        ShootError: something that Gardener writes is not there, or not what Gardener writes.
         api.InvalidObject: the providerConfig is not valid.
     """
     own_metadata = _object(extension, "metadata", "Extension", needed=True)
-    namespace = _text(own_metadata, "namespace", "Extension: metadata.")
-    extension_name = _text(own_metadata, "name", "Extension: metadata.")
+    namespace = _name(own_metadata, "namespace", "Extension: metadata", _NAME, _MAX_NAMESPACE)
+    extension_name = _name(own_metadata, "name", "Extension: metadata", _DOMAIN, 253)
+    _object(own_metadata, "annotations", "Extension: metadata")
     name = f"Cluster {namespace}"
     metadata = _object(cluster, "metadata", name)
-    if metadata.get("name") != namespace:
-        raise ShootError(f"{name}: metadata.name: is {metadata.get('name')!r}, another shoot's")
+    if (own_name := _optional(metadata, "name", str, f"{name}: metadata")) != namespace:
+        reason = f"is {own_name!r}, another shoot's" if own_name else "is missing"
+        raise ShootError(f"{name}: metadata.name: {reason}")
     cluster_spec = _object(cluster, "spec", name)
     shoot = _object(cluster_spec, "shoot", f"{name}: spec", needed=True)
     spec = _object(shoot, "spec", f"{name}: spec.shoot", needed=True)
@@ -69,19 +81,24 @@ def read(extension: Object, cluster: Object) -> Shoot:
         path="spec.providerConfig",
         networking_type=networking.get("type"),
     )
-    has_workers = bool(_object(spec, "provider", f"{name}: spec.shoot.spec").get("workers"))
-    hibernated = bool(_object(spec, "hibernation", f"{name}: spec.shoot.spec").get("enabled"))
+    at = f"{name}: spec.shoot.spec"
+    has_workers = bool(_optional(_object(spec, "provider", at), "workers", list, f"{at}.provider"))
+    hibernated = bool(_optional(_object(spec, "hibernation", at), "enabled", bool, f"{at}.hibernation"))
+    named = {"technicalID": namespace} | {key: value for key, value in status.items() if value}
     annotations = _object(metadata, "annotations", f"{name}: metadata")
     return Shoot(
         namespace=namespace,
-        technical_id=status.get("technicalID") or namespace,
+        technical_id=_name(named, "technicalID", f"{name}: spec.shoot.status", _NAME, 253),
         extension=extension_name,
-        extension_uid=own_metadata.get("uid"),
-        ingress_domain=_text(ingress, "domain", f"{name}: spec.seed.spec.ingress."),
-        generic_kubeconfig=annotations.get(_KUBECONFIG_ANNOTATION) or _KUBECONFIG,
+        extension_uid=_optional(own_metadata, "uid", str, "Extension: metadata"),
+        ingress_domain=_name(ingress, "domain", f"{name}: spec.seed.spec.ingress", _DOMAIN, _MAX_DOMAIN),
+        generic_kubeconfig=_optional(
+            annotations, _KUBECONFIG_ANNOTATION, str, f"{name}: metadata.annotations"
+        )
+        or _KUBECONFIG,
         metrics_port=config.metrics_port,
         runs=has_workers and not hibernated,
-        monitored=has_workers and spec.get("purpose") != "testing",
+        monitored=has_workers and _optional(spec, "purpose", str, at) != "testing",
         rotation=_rotation(status, f"{name}: spec.shoot.status"),
     )
 
@@ -90,7 +107,10 @@ def _rotation(status: Object, path: str) -> Rotation:
     credentials = _object(status, "credentials", path)
     rotation = _object(credentials, "rotation", f"{path}.credentials")
     authorities = _object(rotation, "certificateAuthorities", f"{path}.credentials.rotation")
-    return Rotation(authorities.get("phase"), authorities.get("lastInitiationTime"))
+    at = f"{path}.credentials.rotation.certificateAuthorities"
+    return Rotation(
+        _optional(authorities, "phase", str, at), _optional(authorities, "lastInitiationTime", str, at)
+    )
 
 
 def _object(parent: Object, key: str, path: str, *, needed: bool = False) -> Object:
@@ -99,13 +119,27 @@ def _object(parent: Object, key: str, path: str, *, needed: bool = False) -> Obj
     if value is None and not needed:
         return {}
     if not isinstance(value, Mapping):
-        at = f"{path}.{key}" if ":" in path else f"{path}: {key}"
-        raise ShootError(f"{at}: {'is missing' if value is None else 'must be an object'}")
+        raise ShootError(f"{_at(path, key)}: {'is missing' if value is None else 'must be an object'}")
     return value
 
 
-def _text(parent: Object, key: str, path: str) -> str:
+def _optional(parent: Object, key: str, kind: type[Value], path: str) -> Value | None:
+    """Return a member of a type, or None when it is absent or null."""
     value = parent.get(key)
-    if not isinstance(value, str) or not value:
-        raise ShootError(f"{path}{key}: {'is missing' if not value else 'must be a string'}")
+    if value is not None and not isinstance(value, kind):
+        raise ShootError(f"{_at(path, key)}: must be {_KINDS[kind]}")
     return value
+
+
+def _name(parent: Object, key: str, path: str, pattern: re.Pattern[str], most: int) -> str:
+    """Return a member that is a name as DNS has them."""
+    value = _optional(parent, key, str, path)
+    if not value:
+        raise ShootError(f"{_at(path, key)}: is missing")
+    if not pattern.fullmatch(value) or len(value) > most:
+        raise ShootError(f"{_at(path, key)}: {value[:80]!r} is not a DNS name of at most {most} characters")
+    return value
+
+
+def _at(path: str, key: str) -> str:
+    return f"{path}.{key}" if ":" in path else f"{path}: {key}"

@@ -48,6 +48,25 @@ def test_it_prints_every_object(capsys: pytest.CaptureFixture[str]) -> None:
             kubernetes_validate.validate(thing, "1.37", strict=True)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "note"),
+    [
+        ({"deletionTimestamp": "2026-11-24T12:00:00Z"}, "is being deleted"),
+        ({"annotations": {"gardener.cloud/operation": "migrate"}}, "moves to another seed"),
+    ],
+)
+def test_of_an_extension_that_goes_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], metadata: dict[str, object], note: str
+) -> None:
+    going = extension()
+    going["metadata"] |= metadata
+    file = written(tmp_path, "extension.yaml", going)
+    assert main(["render", file, *FILES[1:]]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"note: {file} {note}: the controller would take away what follows\n"
+    assert len(list(yaml.safe_load_all(captured.out))) == len(everything(objects()))
+
+
 def test_private_keys_are_not_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     secrets = {
         thing["metadata"]["name"]: thing.get("data")

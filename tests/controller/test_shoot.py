@@ -77,6 +77,29 @@ def test_a_shoot_that_was_never_rotated() -> None:
         ({"spec__shoot__spec": None}, "spec.shoot.spec: is missing"),
         ({"spec__seed": None}, "spec.seed.spec.ingress.domain: is missing"),
         ({"spec__seed__spec__ingress__domain": 1}, "spec.seed.spec.ingress.domain: must be a string"),
+        (
+            {"spec__seed__spec__ingress__domain": "a b"},
+            "spec.seed.spec.ingress.domain: 'a b' is not a DNS name of at most 189 characters",
+        ),
+        ({"metadata__name": None}, "metadata.name: is missing"),
+        ({"spec__shoot__status__technicalID": 5}, "spec.shoot.status.technicalID: must be a string"),
+        (
+            {"spec__shoot__status__technicalID": "Shoot"},
+            "spec.shoot.status.technicalID: 'Shoot' is not a DNS name of at most 253 characters",
+        ),
+        (
+            {"spec__shoot__spec__hibernation": {"enabled": "false"}},
+            "spec.shoot.spec.hibernation.enabled: must be true or false",
+        ),
+        ({"spec__shoot__spec__purpose": []}, "spec.shoot.spec.purpose: must be a string"),
+        (
+            {"spec__shoot__spec__provider": {"workers": {}}},
+            "spec.shoot.spec.provider.workers: must be a list",
+        ),
+        (
+            {"spec__shoot__status__credentials": {"rotation": {"certificateAuthorities": {"phase": 1}}}},
+            "spec.shoot.status.credentials.rotation.certificateAuthorities.phase: must be a string",
+        ),
     ],
 )
 def test_what_is_missing_in_the_cluster_is_named(changes: dict[str, Any], message: str) -> None:
@@ -89,6 +112,22 @@ def test_what_is_missing_in_the_extension_is_named() -> None:
     for key, message in [("namespace", "metadata.namespace"), ("name", "metadata.name")]:
         with pytest.raises(ShootError, match=rf"^Extension: {message}: is missing$"):
             read(extension(**{f"metadata__{key}": None}), cluster())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("namespace", "a.b", "'a.b' is not a DNS name of at most 63 characters"),
+        ("namespace", "a" * 64, f"'{'a' * 64}' is not a DNS name of at most 63 characters"),
+        ("name", 5, "must be a string"),
+        ("uid", 5, "must be a string"),
+        ("annotations", "x", "must be an object"),
+    ],
+)
+def test_what_is_wrong_in_the_extension_is_named(key: str, value: object, message: str) -> None:
+    with pytest.raises(ShootError) as raised:
+        read(extension(**{f"metadata__{key}": value}), cluster())
+    assert str(raised.value) == f"Extension: metadata.{key}: {message}"
 
 
 def test_a_wrong_provider_config_is_named_with_its_field() -> None:
