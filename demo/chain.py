@@ -79,18 +79,17 @@ async def tell(options: Options, report: Report) -> None:
             setup = read_setup(after)
             if setup is None:
                 report.gap()
-                report.note("The webhook leaves this one alone: its nodes get no cache.")
+                report.note("the webhook leaves this one alone: its nodes get no cache")
                 return
             cluster = Cluster(processes, session, directory, setup, its_seed.secret)
             upstream = await stack.enter_async_context(Upstream(await asyncio.to_thread(images.make_image)))
             image = Reference(upstream.name, images.REPOSITORY, images.TAG)
             pulls = await _show_pulls(report, cluster, setup, upstream, image)
-            report.gap()
-            report.note(f"All in {time.perf_counter() - started:.1f} s.")
+            report.note(f"all of it took {time.perf_counter() - started:.1f} s")
             if options.keep:
                 await _keep(report, cluster, image, pulls[0].fetched[0].part.digest)
             else:
-                report.note("Now all of it ends; --keep would leave it running for you to explore.")
+                report.note("now it ends; --keep would leave it running for you to explore")
 
 
 def _session() -> aiohttp.ClientSession:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,9 +80,8 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._running and isinstance(
-            error, Exception
-        ):  # perhaps since a process ends, which is better to know
+        if self._running and isinstance(error, Exception):
+            # Perhaps it is because a process ends, which says more.
             await asyncio.wait(
                 self._running.values(), timeout=_AFTERMATH, return_when=asyncio.FIRST_COMPLETED
             )
@@ -94,16 +93,14 @@ class Processes:
             self._owner.uncancel()
             raise self._failure from None
 
-    async def start(
-        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
-    ) -> Process:
+    async def start(self, name: str, command: Sequence[str]) -> Process:
         """Start a process. Of our own environment it sees as little as a container or a unit would."""
         kept = {key: value for key, value in os.environ.items() if key in _KEPT or key.startswith("PYTHON")}
         log = self._logs / f"{name.replace(' ', '-')}.log"
         with log.open("wb") as output:
             child = await asyncio.create_subprocess_exec(
                 *command,
-                env=kept | dict(environment or {}),
+                env=kept,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

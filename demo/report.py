@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,6 +145,12 @@ class Report:
         table.add_row("upstream", "", *(f"{one.requests} requests" if one else "stopped" for one in seen))
         table.add_row("saw", "", *(size(one.bytes) if one else "" for one in seen))
         self._console.print(table)
+        origins = Counter[bool]()
+        for pull in pulls:
+            for part in parts:
+                origins[pull.sources[part.digest] == "upstream"] += part.size
+        self.gap()
+        self.note(f"upstream sent {size(origins[True])}, the nodes {size(origins[False])} to each other")
 
     def _columns(self) -> list[ProgressColumn]:
         bar = [BarColumn(24)] if self._console.is_terminal else []
