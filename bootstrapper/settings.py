@@ -83,6 +83,13 @@ class ServerSettings(NodesSettings):
         description="Connections that a process has open at the same time; beyond that the one that has been "
         "quiet for longest is closed",
     )
+    quiet_connections: int = Field(
+        256,
+        ge=16,
+        le=65536,
+        description="Of these, those after a TLS handshake and without a request under way, which take 25 KB "
+        "each; beyond that too the one that has been quiet for longest is closed",
+    )
     client_timeout_seconds: float = Field(
         10,
         gt=0,

@@ -77,6 +77,9 @@ class Options:
     """Time a client has to send a whole request, and to take the answer."""
     shutdown_timeout_seconds: int
     max_body_bytes: int
+    quiet_connections: int | None = None
+    """After a TLS handshake, of which each takes 25 KB, and without a request under way. When there are more,
+    the one that has been quiet for longest is closed."""
 
 
 def serve(options: Options, load: Callable[[Path], WSGIApplication]) -> None:

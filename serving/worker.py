@@ -84,6 +84,11 @@ class Connection(TConn):
             raise ConnectionAbortedError("closed by the client")
         return True
 
+    @property
+    def has_session(self) -> bool:
+        """Whether it is a TLS connection after its handshake."""
+        return self.greeted and self._context is not None
+
     def is_outdated(self) -> bool:
         """Say whether the files it was made with have been renewed, or the client's certificate has ended."""
         tls = self._listener.tls
@@ -136,6 +141,9 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._arriving: dict[Connection, None] = {}  # the one that has been quiet for longest comes first
         self._lingering: dict[Connection, None] = {}
+        self._quiet: dict[
+            Connection, float
+        ] = {}  # of those that arrive: after a handshake, since when; in order
         self._handshakes: Turns[Connection] = Turns(_HANDSHAKES, _HANDSHAKE_PATIENCE_SECONDS)
         self._stopping = False
 
@@ -187,6 +195,7 @@ class Worker(ThreadWorker):
         """Go on after an answer; whoever waits for a handshake may begin."""
         self._handshakes.end(conn)
         super().finish_request(conn, fs)
+        self._limit_quiet()
 
     def linger(self, conn: Connection) -> None:
         """Close a connection without a reset, which could overtake the answer on its way to the client."""
@@ -252,10 +261,14 @@ class Worker(ThreadWorker):
             self._drop(conn, error)
             return
         self._handshakes.progress(conn, time.monotonic())
+        self._quiet.pop(conn, None)
         if complete:
             del self._arriving[conn]
             self._unwatch(conn)
             self._dispatch(conn)
+        elif conn.has_session:
+            self._quiet[conn] = time.monotonic()
+            self._limit_quiet()
 
     def _dispatch(self, conn: Connection) -> None:
         conn.hand_over()
@@ -265,12 +278,29 @@ class Worker(ThreadWorker):
         if conn := next(iter(self._arriving), None):
             self._drop(conn, TimeoutError())
         elif self.keepalived_conns:
-            self.keepalived_conns[0].timeout = 0.0
-            self.murder_keepalived()
+            self._drop_oldest_kept()
+
+    def _limit_quiet(self) -> None:
+        """Close those that have been quiet for longest while too many hold a TLS session."""
+        limit = self.app.options.quiet_connections
+        while limit is not None and len(self._quiet) + len(self.keepalived_conns) > limit:
+            conn, since = next(iter(self._quiet.items()), (None, math.inf))
+            kept = (
+                self.keepalived_conns[0].timeout - self.cfg.keepalive if self.keepalived_conns else math.inf
+            )
+            if conn is None or kept < since:
+                self._drop_oldest_kept()
+            else:
+                self._drop(conn, TimeoutError())
+
+    def _drop_oldest_kept(self) -> None:
+        self.keepalived_conns[0].timeout = 0.0
+        self.murder_keepalived()
 
     def _drop(self, conn: Connection, error: OSError) -> None:
         conn.dropped(error)
         self._handshakes.end(conn)
+        self._quiet.pop(conn, None)
         del self._arriving[conn]
         self._unwatch(conn)
         self.nr_conns -= 1

@@ -80,6 +80,7 @@ def serve(settings: ServerSettings) -> None:
         workers=settings.workers,
         threads=settings.threads,
         connections=settings.connections,
+        quiet_connections=settings.quiet_connections,
         keepalive_seconds=settings.keepalive_seconds,
         client_timeout_seconds=settings.client_timeout_seconds,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,

@@ -234,6 +234,34 @@ def test_beyond_the_limit_the_quietest_connection_makes_room(bootstrapper: Boots
         assert bootstrapper.refused("timeout") > 100
 
 
+def status_of(connection: socket.socket) -> int:
+    """Ask once on a connection, and read the whole answer."""
+    connection.sendall(HEAD + b"\r\n")
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["after the handshake", "after an answer"])
+def test_few_keep_what_tls_takes_while_they_are_quiet(bootstrapper: Bootstrapper, asks: bool) -> None:
+    bootstrapper.settings |= {
+        "quiet_connections": 16,
+        "client_timeout_seconds": 300,
+        "shutdown_timeout_seconds": 1,
+    }
+    with bootstrapper, contextlib.ExitStack() as connections:
+        bootstrapper.wait_until_ready()
+        quiet = []
+        for _ in range(40):
+            quiet.append(connections.enter_context(raw(bootstrapper)))
+            if asks:
+                assert status_of(quiet[-1]) == 200
+        assert is_closed(quiet[0])
+        assert len(bootstrapper.nodes()) == 2
+        assert status_of(quiet[-1]) == 200
+
+
 def test_clients_that_take_too_long_are_dropped_and_counted(bootstrapper: Bootstrapper) -> None:
     bootstrapper.settings["client_timeout_seconds"] = 0.5
     with bootstrapper, contextlib.ExitStack() as connections:
