@@ -296,10 +296,13 @@ class Connection:
         try:
             data = self._encode(exchange)
             follows = exchange.response is response and not exchange.is_head and body.length > 0
-            await self._sink.send(data, more=follows)
             if follows:
                 self._service.bodies.enter(self)
+                sockets.cork(self._socket, on=True)
+            await self._sink.send(data)
+            if follows:
                 await body.write_to(self._sink)
+                sockets.cork(self._socket, on=False)
         finally:
             self._service.bodies.leave(self)
             await body.aclose()

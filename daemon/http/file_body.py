@@ -12,7 +12,7 @@ from daemon.http.message import Sink
 from daemon.store.base import Content
 
 # One call of sendfile keeps the event loop for as long as it takes to read and queue this much.
-SENDFILE_STEP = 512 * 1024
+SENDFILE_STEP = 2 * 1024 * 1024
 COPY_STEP = 128 * 1024
 
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

@@ -47,8 +47,8 @@ class SocketSink:
             self._loop.remove_writer(self._socket)
             self._waiter = None
 
-    async def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
-        """Write all of ``data``; ``more`` says that the rest of a packet follows at once.
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``.
 
         Raises:
             ConnectionError: the client is gone.
@@ -57,7 +57,7 @@ class SocketSink:
         rest = memoryview(data)
         while rest:
             try:
-                count = self._socket.send(rest, socket.MSG_MORE if more else 0)
+                count = self._socket.send(rest)
             except BlockingIOError:
                 await self.writable()
             else:

@@ -88,7 +88,7 @@ async def test_send_buffers_of_all_bodies_together_are_bounded() -> None:
         body.opened.set()
 
 
-async def test_the_kernel_sizes_the_send_buffers_of_few_bodies() -> None:
+async def test_the_kernel_sizes_the_send_buffer_of_a_single_body() -> None:
     def is_fixed(sink: Sink) -> bool:
         with socket.socket(fileno=os.dup(sink.fileno())) as sock:
             try:
@@ -109,7 +109,7 @@ async def test_the_kernel_sizes_the_send_buffers_of_few_bodies() -> None:
             client = await clients.enter_async_context(await Client.connect(server.port))
             client.ask("/rush")
             await client.head()
-        assert fixed == [False, False, True, True]
+        assert fixed == [False, True, True, True]
         rush.opened.set()
         await client.reader.readexactly(2)
         client.ask("/calm")
@@ -315,11 +315,12 @@ async def test_a_body_that_fails_cuts_the_connection(error: Exception) -> None:
     async with serving(handler) as (server, notes), await Client.connect(server.port) as client:
         client.ask("/x")
         client.ask("/never")
-        status, headers = await client.head()
-        assert (status, headers["content-length"]) == (200, "100")
-        received = await client.rest()
-        assert len(received) < 100
-        assert b"half".startswith(received[:4])
+        with contextlib.suppress(ConnectionResetError):  # it may overtake what was sent before
+            status, headers = await client.head()
+            assert (status, headers["content-length"]) == (200, "100")
+            received = await client.rest()
+            assert len(received) < 100
+            assert b"half".startswith(received[:4])
     assert notes.ended == [("/x", 200, False)]
     assert gate.releases == 1
 
