@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 
 from daemon.oci.descriptor import Descriptor
 from daemon.oci.digest import Digest, InvalidDigestError, parse_digest
@@ -219,7 +218,8 @@ class ContainerdStore:
 
     async def _content_root(self) -> str | None:
         """Return the directory of the content plugin; None when containerd does not tell."""
-        if self._root is None and self._content_path and Path(self._content_path).is_dir():
+        # Unlike Path.is_dir, this is False for a directory that may not be seen, too.
+        if self._root is None and self._content_path and os.path.isdir(self._content_path):  # noqa: PTH112
             self._root = self._content_path
         if self._root is None:
             request = PluginsRequest(filters=["type==io.containerd.content.v1,id==content"])

@@ -119,9 +119,10 @@ async def test_sources_are_the_labels_of_a_pull(harness):
     assert dict(await harness.store.contents())[image.index] == expected
 
 
-async def test_the_content_path_is_asked_for_when_the_configured_one_is_no_directory(harness):
+@pytest.mark.parametrize("path", ["/nowhere", "/" + 300 * "x"], ids=["missing", "an error"])
+async def test_the_content_path_is_asked_for_when_the_configured_one_is_no_directory(harness, path):
     harness.add(ALPINE, make_image(1))
-    store = ContainerdStore(harness.process.socket, content_path="/nowhere")
+    store = ContainerdStore(harness.process.socket, content_path=path)
     content = await store.open(make_image(1).index)
     assert content.fileno() is not None
     content.close()
