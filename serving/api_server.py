@@ -45,6 +45,8 @@ def connect(
     Raises:
         ConfigurationError: there is no usable configuration.
     """
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise ConfigurationError(f"no usable configuration for the API server: {kubeconfig}: no such file")
     settings = client.Configuration()
     try:
         if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:

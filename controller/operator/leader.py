@@ -84,14 +84,14 @@ class Elected:
                     else:
                         return
             except (ApiError, TimeoutError) as error:
-                _log.warning("the lead could not be renewed: %s", error)
+                _log.warning("the lead could not be renewed: %s", str(error) or "no answer in time")
 
     async def _try(self) -> bool:
         try:
             async with asyncio.timeout(self._seconds * 2 / 3):
                 return await self._claim()
         except (ApiError, TimeoutError) as error:
-            _log.warning("the lead could not be asked for: %s", error)
+            _log.warning("the lead could not be asked for: %s", str(error) or "no answer in time")
             return False
 
     async def _claim(self) -> bool:
@@ -131,4 +131,4 @@ class Elected:
                 if found["spec"].get("holderIdentity") == self._identity:
                     await self._write(found, lease.release(found["spec"]))
         except (ApiError, TimeoutError) as error:
-            _log.warning("the lead could not be given up: %s", error)
+            _log.warning("the lead could not be given up: %s", str(error) or "no answer in time")

@@ -93,7 +93,9 @@ def test_a_file_that_is_none_is_said_in_one_line(
 
 def test_a_configuration_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nodes", f"--kubeconfig={tmp_path}/missing"]) == 1
-    assert capsys.readouterr().err.startswith("error: no usable configuration for the API server: ")
+    assert capsys.readouterr().err == (
+        f"error: no usable configuration for the API server: {tmp_path}/missing: no such file\n"
+    )
 
 
 def test_a_wrong_setting(capsys: pytest.CaptureFixture[str]) -> None:
