@@ -12,6 +12,7 @@ import pytest
 
 from tests.daemon.clients.programs import missing, program
 from tests.e2e.landscape import Landscape
+from tests.e2e.memory import check_memory
 from tests.e2e.network import Network
 from tests.e2e.network import network as open_network
 from tests.e2e.node.machine import Node
@@ -24,13 +25,10 @@ _LOGS = pytest.StashKey[Path]()
 _SUMMARY = pytest.StashKey[Summary]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_runtest_setup() -> None:
     """Skip what this run was not made for."""
-    if os.environ.get("E2E"):
-        return
-    for item in items:
-        if "e2e" in item.path.parts:
-            item.add_marker(pytest.mark.skip(reason="./toxw -e e2e runs it"))
+    if not os.environ.get("E2E"):
+        pytest.skip("./toxw -e e2e runs it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,8 +45,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if landscape is None:
         return (yield)
     title = item.name.removeprefix("test_").replace("_", " ")
-    with item.config.stash[_SUMMARY].story(title, landscape):
-        return (yield)
+    summary = item.config.stash[_SUMMARY]
+    with summary.story(title, landscape):
+        result = yield
+    for node in landscape.nodes.values():
+        summary.add_memory(check_memory(node))
+    return result
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""A landscape: registries, a seed with one shoot, and the shoot's nodes, each a machine on one network."""
+"""A landscape: garden, registries, a seed with one shoot, and its nodes, each a machine on one network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.apiserver import Object
 from tests.daemon.images import make_image
+from tests.e2e.garden import Garden
 from tests.e2e.network import Machine, Network
 from tests.e2e.node.agent import apply
 from tests.e2e.node.machine import Node
@@ -41,7 +42,11 @@ class Landscape:
             logs,
         )
         self.control = ControlPlane(network.machine("seed", 4), self._new_directory("seed"), logs)
+        self._parts = contextlib.ExitStack()
+        self._parts.callback(self.control.close)
         try:
+            self._garden = Garden(network.machine("garden", 7), self._new_directory("garden"), logs)
+            self._parts.callback(self._garden.close)
             self.upstream.start()
             pause = self.upstream.publish(make_image(3, layers=1, pullable=True), "pause")
             self._gardenlet = Gardenlet(
@@ -56,6 +61,7 @@ class Landscape:
             self._gardenlet.enable()
             self.control.wait_for_webhook()
             self.control.wait_for_bootstrapper()
+            self._garden.wait()
         except BaseException:
             self.close()
             raise
@@ -109,6 +115,16 @@ class Landscape:
         with ThreadPoolExecutor(len(nodes)) as executor:
             list(executor.map(lambda node: apply(node, config), nodes))
 
+    def configure(self, config: Object | None) -> None:
+        """Change the configuration of the extension in the Shoot, from the garden to the seed.
+
+        Raises:
+            DeniedError: the garden does not allow it.
+        """
+        shoot = self._gardenlet.shoot(config)
+        self._garden.admission.validate(shoot)
+        self._gardenlet.configure(shoot)
+
     def stop_bootstrapper(self) -> None:
         """Take the bootstrapper away."""
         self.control.kubelet.hold(BOOTSTRAPPER)
@@ -121,10 +137,9 @@ class Landscape:
 
     def close(self) -> None:
         """End everything but the machines."""
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.control.close)
+        with self._parts:
             for node in self.nodes.values():
-                stack.callback(node.close)
+                self._parts.callback(node.close)
 
     def _cache_entry(self) -> Object:
         """What the extension registry-cache adds for a host."""

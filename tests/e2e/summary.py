@@ -28,6 +28,7 @@ class Summary:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        self._memory = 0
 
     @contextlib.contextmanager
     def story(self, name: str, landscape: Landscape) -> Iterator[None]:
@@ -38,6 +39,10 @@ class Summary:
             yield
         finally:
             self._add(name, landscape, mark, before)
+
+    def add_memory(self, used: int) -> None:
+        """Take note of the most memory that a daemon has had."""
+        self._memory = max(self._memory, used)
 
     def table(self) -> list[str]:
         """Return the lines of a table: the nodes of each story that got anything, and sums."""
@@ -52,6 +57,7 @@ class Summary:
             lines.append(_line(story, row.node, _size(row.upstream), _size(row.peers)))
         upstream, peers = sum(row.upstream for row in told), sum(row.peers or 0 for row in told)
         lines.append(_line("all", "", _size(upstream), _size(peers)))
+        lines.append(f"No daemon took more than {self._memory / 1e6:.1f} MB of memory.")
         return lines
 
     def _add(self, story: str, landscape: Landscape, mark: Mark, before: Mapping[str, int | None]) -> None:

@@ -65,11 +65,14 @@ def test_on_a_full_disk_a_pull_says_so_and_what_is_there_is_still_served(
 
     with pytest.raises(grpclib.GRPCError, match="no space left on device"):
         unlucky.pull(wanted)
-    unlucky.machine.run("sh", "-c", "cat /dev/zero >/var/lib/fill || true")
-    wait_until(
-        lambda: "spegel.prom" in (log := unlucky.systemd.log(METRICS)) and "is the disk full?" in log,
-        "what the forwarder of figures says",
-    )
+
+    def forwarder_says_so() -> bool:
+        # Again and again, because containerd gives back the room that it took for what it could not pull.
+        unlucky.machine.run("sh", "-c", "cat /dev/zero >>/var/lib/fill || true")
+        log = unlucky.systemd.log(METRICS)
+        return "spegel.prom" in log and "is the disk full?" in log
+
+    wait_until(forwarder_says_so, "what the forwarder of figures says")
     restart_the_daemon(unlucky, nodes)
     wait_until_offered(unlucky, had, nodes[0])
     mark = upstream.mark()

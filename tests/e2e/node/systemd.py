@@ -71,8 +71,8 @@ class Systemd:
         self._do(lambda: self._restart(names))
 
     def reload(self) -> None:
-        """Read all units anew."""
-        self._do(self._units.clear)
+        """Read all units anew; what does not run, and is no unit any more, is forgotten."""
+        self._do(self._read_anew)
 
     def enable(self, name: str) -> None:
         """Have a unit started with those that its [Install] section names."""
@@ -125,6 +125,12 @@ class Systemd:
         """Return the memory cgroup of a unit that has run."""
         return self._cgroups[name]
 
+    def memory_max(self, name: str) -> int:
+        """Return how many bytes a unit that has run may take."""
+        limit = self._runs[name].unit.memory_max
+        assert limit is not None, f"{name} has no limit"
+        return limit
+
     @contextlib.contextmanager
     def losing(self) -> Iterator[None]:
         """Lose the host inside the block: nothing is ended in order, and nothing comes back."""
@@ -149,6 +155,12 @@ class Systemd:
     def _do(self, job: Callable[[], T]) -> T:
         future: Future[T] = self._jobs.submit(job)
         return future.result()
+
+    def _read_anew(self) -> None:
+        self._units.clear()
+        for name, run in list(self._runs.items()):
+            if not run.is_active and not self._texts(name):
+                del self._runs[name]
 
     def _start(self, names: Iterable[str], *, needed: bool = True) -> None:
         names = set(names)

@@ -1,29 +1,21 @@
-"""A seed: API servers, the product's chart, and those of Gardener's programs that it works with."""
+"""A seed: the product's chart, a shoot's API server, and those of Gardener's programs that it works with."""
 
 from __future__ import annotations
 
-import ssl
-import threading
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.apiserver import ApiServer
-from tests.bootstrapper.authority import Authority
 from tests.e2e.network import Machine
 from tests.e2e.process import wait_until
+from tests.e2e.seed.cluster import Cluster
 from tests.e2e.seed.ingress import Ingress
-from tests.e2e.seed.kubelet import Kubelet
-from tests.e2e.seed.objects import OPERATING_SYSTEM_CONFIG, Objects
+from tests.e2e.seed.objects import Objects
 from tests.e2e.seed.resource_manager import ResourceManager
 from tests.e2e.seed.webhook import Admission
 from tests.integration.charts import NAMESPACES, SEED, render
 
 BOOTSTRAPPER = "registry-spegel-bootstrapper"
 """The Deployment's name."""
-_API_SERVER = "kubernetes.default.svc"
-"""What pods call the API server of their cluster, at port 443."""
-_LOOK_AGAIN_SECONDS = 0.5
 
 
 class ControlPlane:
@@ -31,32 +23,20 @@ class ControlPlane:
 
     def __init__(self, machine: Machine, directory: Path, logs: Path) -> None:
         self.machine = machine
-        authority = Authority(directory / "authority", "seed")
-        pair = authority.issue("serverAuth", names=(f"DNS:{_API_SERVER}", "IP:127.0.0.1"))
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(pair.certificate, pair.key)
-        self.seed = Objects(ApiServer(resources=[OPERATING_SYSTEM_CONFIG], tls=tls, port=443))
+        self._cluster = Cluster(machine, directory, logs)
+        self.seed = self._cluster.objects
+        self.kubelet = self._cluster.kubelet
         self.shoot = Objects(ApiServer())
-        hosts = directory / "hosts"
-        hosts.write_text(f"127.0.0.1 localhost {_API_SERVER}\n")
-        machine.run("mount", "--bind", hosts, "/etc/hosts")
-        for objects in (self.seed, self.shoot):
-            objects.server.tokens = set()
-            machine.call(objects.server.start)
-        self.kubelet = Kubelet(
-            machine, self.seed, authority.certificate.read_bytes(), directory / "pods", logs
-        )
+        self.shoot.server.tokens = set()
+        machine.call(self.shoot.server.start)
         self.ingress = Ingress(self.seed, self.kubelet, directory, logs)
         self.admission = Admission(self.seed, self.kubelet)
-        manager = ResourceManager(self.seed, self.shoot)
-        self._loop = _Loop(logs / "seed.log", self.seed, manager.sync, self.kubelet.sync, self.ingress.sync)
+        self._cluster.follow(ResourceManager(self.seed, self.shoot).sync)
+        self._cluster.follow(self.ingress.sync)
 
     def install(self, daemon_image: str) -> None:
         """Install the product's chart, as gardenlet does on a seed that runs nginx."""
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACES[SEED]}}
-        self.seed.apply(namespace)
-        for thing in render(SEED, _values(daemon_image)):
-            self.seed.apply(thing)
+        self._cluster.install(NAMESPACES[SEED], render(SEED, _values(daemon_image)))
 
     def wait_for_webhook(self) -> None:
         """Wait until the webhook is registered, and answers."""
@@ -73,12 +53,11 @@ class ControlPlane:
 
     def close(self) -> None:
         """End everything; fail when one of the followers has failed."""
-        self._loop.stop()
-        self.ingress.stop()
-        self.kubelet.stop()
-        for objects in (self.seed, self.shoot):
-            objects.server.stop()
-        self._loop.check()
+        try:
+            self._cluster.close()
+        finally:
+            self.ingress.stop()
+            self.shoot.server.stop()
 
 
 def _values(daemon_image: str) -> dict[str, object]:
@@ -94,41 +73,3 @@ def _values(daemon_image: str) -> dict[str, object]:
         "settings": {"daemonImage": daemon_image, "watchdogSeconds": 30},
         "gardener": {"gardenlet": {"featureGates": {"DisableNginxIngressInSeed": False}}},
     }
-
-
-class _Loop:
-    """Calls functions again and again, at once when an object has changed."""
-
-    def __init__(self, log: Path, objects: Objects, *functions: Callable[[], None]) -> None:
-        self._log = log
-        self._store = objects.server.store
-        self._functions = functions
-        self._is_stopping = False
-        self._error = ""
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        with self._store.changed:
-            self._is_stopping = True
-            self._store.changed.notify_all()
-        self._thread.join()
-
-    def check(self) -> None:
-        assert not self._error, self._error
-
-    def _run(self) -> None:
-        seen = 0
-        while not self._is_stopping:
-            with self._store.changed:
-                self._store.changed.wait_for(self._has_more(seen), _LOOK_AGAIN_SECONDS)
-                seen = self._store.version
-            try:
-                for function in self._functions:
-                    function()
-            except Exception:  # noqa: BLE001 - told at the end, when nothing waits for the outcome any more
-                self._error = traceback.format_exc()
-                self._log.write_text(self._error)
-
-    def _has_more(self, seen: int) -> Callable[[], bool]:
-        return lambda: self._is_stopping or self._store.version != seen

@@ -64,6 +64,27 @@ class Gardenlet:
         self._seed.apply(_asking(_sample("extension.yaml")))
         self.wait_for_extension()
 
+    def shoot(self, config: Object | None) -> Object:
+        """Return the Shoot as it would be with a configuration of the extension."""
+        shoot: Object = copy.deepcopy(self._cluster()["spec"]["shoot"])
+        shoot["metadata"]["labels"] = {f"extensions.{_LABEL}": "true"}
+        for extension in shoot["spec"]["extensions"]:
+            if extension["type"] == _EXTENSION:
+                extension["providerConfig"] = config
+        return shoot
+
+    def configure(self, shoot: Object) -> None:
+        """Let the seed know a changed Shoot, and wait until the Extension is reconciled with it."""
+        cluster = self._cluster()
+        self._seed.change(cluster, {"spec": {**cluster["spec"], "shoot": shoot}})
+        (config,) = [
+            each.get("providerConfig") for each in shoot["spec"]["extensions"] if each["type"] == _EXTENSION
+        ]
+        extension = self._extension()
+        spec = {**extension["spec"], "providerConfig": config}
+        self._seed.change(extension, {"spec": spec, "metadata": _asking(extension)["metadata"]})
+        self.wait_for_extension()
+
     def disable(self) -> None:
         """Switch the extension off for the shoot, and wait until all that it had is gone."""
         self._label_namespace({})
@@ -92,7 +113,7 @@ class Gardenlet:
 
     def rotate_authorities(self, phase: str, initiated: datetime) -> None:
         """Let the Shoot be in a phase of a rotation of its certificate authorities."""
-        cluster = copy.deepcopy(self._seed.get("Cluster", None, NAMESPACE))
+        cluster = copy.deepcopy(self._cluster())
         rotation = cluster["spec"]["shoot"]["status"]["credentials"]["rotation"]
         rotation["certificateAuthorities"] = {
             "phase": phase,
@@ -142,6 +163,9 @@ class Gardenlet:
     def bootstrap_secret(self) -> dict[str, bytes]:
         """Return what nodes need to reach the bootstrapper."""
         return secret_data(self._seed.get("Secret", NAMESPACE, "registry-spegel-bootstrap"))
+
+    def _cluster(self) -> Object:
+        return self._seed.get("Cluster", None, NAMESPACE)
 
     def _label_namespace(self, labels: Mapping[str, str]) -> None:
         namespace = self._seed.get("Namespace", None, NAMESPACE)

@@ -1,4 +1,4 @@
-"""The part of an API server that calls mutating webhooks, as they are registered."""
+"""The part of an API server that calls admission webhooks, as they are registered."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ import ssl
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonpatch
 
-from tests.apiserver import Object
+from tests.apiserver import Object, Resource
 from tests.e2e.seed.kubelet import Kubelet
 from tests.e2e.seed.objects import OPERATING_SYSTEM_CONFIG, Objects
 
-_KIND = {
-    "group": OPERATING_SYSTEM_CONFIG.group,
-    "version": OPERATING_SYSTEM_CONFIG.version,
-    "kind": OPERATING_SYSTEM_CONFIG.kind,
-}
+SHOOT = Resource("core.gardener.cloud", "v1beta1", "Shoot", "shoots")
 
 
 class DeniedError(Exception):
@@ -30,7 +27,7 @@ class DeniedError(Exception):
 
 
 class Admission:
-    """For OperatingSystemConfigs."""
+    """Calls the webhooks that are registered in one API server, and run in its cluster."""
 
     def __init__(self, objects: Objects, kubelet: Kubelet) -> None:
         self._objects = objects
@@ -40,8 +37,8 @@ class Admission:
 
     def is_registered(self) -> bool:
         """Tell whether webhooks are registered, and those that are lead to a pod that is ready."""
-        hooks = [hook for _, hook in self._hooks()]
-        return bool(hooks) and all(self._port(hook) for hook in hooks)
+        hooks = [*self._hooks("Mutating"), *self._hooks("Validating")]
+        return bool(hooks) and all(self._port(*_service(hook)[:2]) for hook in hooks)
 
     def admit(self, config: Object, old: Object | None) -> Object:
         """Return what the webhooks make of an OperatingSystemConfig that is created or updated.
@@ -51,51 +48,62 @@ class Admission:
         """
         operation = "UPDATE" if old else "CREATE"
         namespace = self._objects.get("Namespace", None, config["metadata"]["namespace"])
+        labels = namespace["metadata"].get("labels") or {}
         self.warnings.clear()
-        for name, hook in self._hooks():
-            if _applies(hook, operation, namespace["metadata"].get("labels") or {}):
-                config = self._ask(name, hook, operation, config, old)
+        for hook in self._hooks("Mutating"):
+            if _covers(hook, OPERATING_SYSTEM_CONFIG, operation) and _selects(hook, labels):
+                response = self._ask(hook, _request(OPERATING_SYSTEM_CONFIG, operation, config, old))
+                if "patch" in response:
+                    assert response["patchType"] == "JSONPatch"
+                    patch = json.loads(base64.b64decode(response["patch"]))
+                    config = jsonpatch.apply_patch(config, patch)
         return config
 
-    def _hooks(self) -> Iterator[tuple[str, Object]]:
-        configurations = self._objects.all("MutatingWebhookConfiguration")
+    def validate(self, shoot: Object) -> None:
+        """Let the webhooks look at a Shoot that is created.
+
+        Raises:
+            DeniedError: one denies it.
+        """
+        self.warnings.clear()
+        labels = shoot["metadata"].get("labels") or {}
+        for hook in self._hooks("Validating"):
+            wanted = hook["objectSelector"]["matchLabels"]
+            if _covers(hook, SHOOT, "CREATE") and wanted.items() <= labels.items():
+                self._ask(hook, _request(SHOOT, "CREATE", shoot, None))
+
+    def _hooks(self, kind: str) -> Iterator[Object]:
+        configurations = self._objects.all(f"{kind}WebhookConfiguration")
         for configuration in sorted(configurations, key=lambda thing: str(thing["metadata"]["name"])):
-            for hook in configuration["webhooks"]:
-                yield hook["name"], hook
+            yield from configuration["webhooks"]
 
-    def _port(self, hook: Object) -> int | None:
-        service = hook["clientConfig"]["service"]
-        return self._kubelet.port_of(service["namespace"], service["name"], service.get("port", 443))
+    def _port(self, name: str, namespace: str) -> int | None:
+        return self._kubelet.port_of(namespace, name, 443)
 
-    def _ask(self, name: str, hook: Object, operation: str, config: Object, old: Object | None) -> Object:
-        review = _review(operation, config, old)
+    def _ask(self, hook: Object, request: Object) -> Object:
+        name, review = hook["name"], {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
         try:
-            answer = self._kubelet.machine.call(lambda: self._post(hook, review))
+            answer = self._kubelet.machine.call(lambda: self._post(hook, review | {"request": request}))
         except (OSError, http.client.HTTPException) as error:
             raise DeniedError(f"failed calling webhook {name}: {error}") from error
-        response = answer["response"]
-        assert response["uid"] == review["request"]["uid"]
+        response: Object = answer["response"]
+        assert response["uid"] == request["uid"]
         if not response["allowed"]:
             raise DeniedError(f"admission webhook {name} denied the request: {response['status']['message']}")
         self.warnings += response.get("warnings", ())
-        if "patch" not in response:
-            return config
-        assert response["patchType"] == "JSONPatch"
-        patched: Object = jsonpatch.apply_patch(config, json.loads(base64.b64decode(response["patch"])))
-        return patched
+        return response
 
     def _post(self, hook: Object, review: Object) -> Object:
-        client, service = hook["clientConfig"], hook["clientConfig"]["service"]
-        trust = ssl.create_default_context(cadata=base64.b64decode(client["caBundle"]).decode())
-        address = self._kubelet.machine.address, self._port(hook) or 0
-        host, timeout = f"{service['name']}.{service['namespace']}.svc", hook["timeoutSeconds"]
+        trust = ssl.create_default_context(cadata=base64.b64decode(hook["clientConfig"]["caBundle"]).decode())
+        service, namespace, host, path = _service(hook)
+        address = self._kubelet.machine.address, self._port(service, namespace) or 0
+        timeout = hook["timeoutSeconds"]
         connection = http.client.HTTPConnection(host, timeout=timeout)
         with contextlib.closing(connection):
-            connection.sock = trust.wrap_socket(
-                socket.create_connection(address, timeout), server_hostname=host
-            )
+            plain = socket.create_connection(address, timeout)
+            connection.sock = trust.wrap_socket(plain, server_hostname=host)
             headers = {"Content-Type": "application/json"}
-            connection.request("POST", f"{service['path']}?timeout={timeout}s", json.dumps(review), headers)
+            connection.request("POST", f"{path}?timeout={timeout}s", json.dumps(review), headers)
             response = connection.getresponse()
             body = response.read()
         if response.status != http.HTTPStatus.OK:
@@ -104,37 +112,51 @@ class Admission:
         return answer
 
 
-def _applies(hook: Object, operation: str, labels: Mapping[str, str]) -> bool:
+def _service(hook: Object) -> tuple[str, str, str, str]:
+    """Return name and namespace of the Service that a webhook is behind, the host's name, and the path."""
+    client = hook["clientConfig"]
+    if url := client.get("url"):
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        name, _, namespace = host.partition(".")
+        return name, namespace, host, parts.path
+    service = client["service"]
+    assert service.get("port", 443) == 443
+    name, namespace = service["name"], service["namespace"]
+    return name, namespace, f"{name}.{namespace}.svc", service["path"]
+
+
+def _selects(hook: Object, labels: Mapping[str, str]) -> bool:
     for expression in hook.get("namespaceSelector", {}).get("matchExpressions", ()):
         assert expression["operator"] == "In"
         if labels.get(expression["key"]) not in expression["values"]:
             return False
+    return True
+
+
+def _covers(hook: Object, resource: Resource, operation: str) -> bool:
     return any(
-        OPERATING_SYSTEM_CONFIG.group in rule["apiGroups"]
-        and OPERATING_SYSTEM_CONFIG.plural in rule["resources"]
+        resource.group in rule["apiGroups"]
+        and resource.plural in rule["resources"]
         and operation in rule["operations"]
         for rule in hook["rules"]
     )
 
 
-def _review(operation: str, config: Object, old: Object | None) -> dict[str, Any]:
-    resource = {"group": _KIND["group"], "version": _KIND["version"]}
-    resource["resource"] = OPERATING_SYSTEM_CONFIG.plural
+def _request(resource: Resource, operation: str, thing: Object, old: Object | None) -> dict[str, Any]:
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    plural = {"group": resource.group, "version": resource.version, "resource": resource.plural}
     return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": str(uuid.uuid4()),
-            "kind": _KIND,
-            "resource": resource,
-            "requestKind": _KIND,
-            "requestResource": resource,
-            "name": config["metadata"]["name"],
-            "namespace": config["metadata"]["namespace"],
-            "operation": operation,
-            "userInfo": {"username": "gardenlet", "groups": ["system:authenticated"]},
-            "object": config,
-            "oldObject": old,
-            "dryRun": False,
-        },
+        "uid": str(uuid.uuid4()),
+        "kind": kind,
+        "resource": plural,
+        "requestKind": kind,
+        "requestResource": plural,
+        "name": thing["metadata"]["name"],
+        "namespace": thing["metadata"]["namespace"],
+        "operation": operation,
+        "userInfo": {"username": "gardener", "groups": ["system:authenticated"]},
+        "object": thing,
+        "oldObject": old,
+        "dryRun": False,
     }
