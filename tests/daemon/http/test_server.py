@@ -78,8 +78,8 @@ async def test_send_buffers_of_all_bodies_together_are_bounded() -> None:
             host = f"10.0.0.{number // 50}"
             client = await clients.enter_async_context(await Client.adopted(server, host))
             client.ask("/")
-            await client.head()
-            assert len(buffers) == number + 1
+            while len(buffers) == number:
+                await asyncio.sleep(0)
         assert sum(buffers[2:]) < 30 * 2**20
         near = await clients.enter_async_context(await Client.connect(server.port))
         near.ask("/")

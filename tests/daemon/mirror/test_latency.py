@@ -67,7 +67,7 @@ def test_slow_peers_cannot_lock_themselves_out() -> None:
     for _ in range(1000):
         latency.answered(0.001)
     assert latency.patience() == PATIENCE.floor
-    slow, given_up = 0.9, 0
+    slow, given_up = 1.4, 0
     while latency.patience() < slow:
         latency.cut_short(latency.patience())
         given_up += 1

@@ -260,7 +260,7 @@ class TestNextPeer:
 
     @virtual_time
     async def test_a_peer_that_is_only_slow_is_waited_for(self) -> None:
-        async with scene(honest_manifest(delay=0.45)) as stage:
+        async with scene(honest_manifest(delay=0.9)) as stage:
             assert (await stage.mirror.fetch(manifest(MANIFEST))).body == MANIFEST
 
     @virtual_time
@@ -379,7 +379,7 @@ class TestTroubleOfUpstreamUsers:
         async with scene(honest_manifest()) as stage:
             for _ in range(100):
                 await stage.mirror.fetch(manifest(MANIFEST))
-            stage.nodes[0].script = honest_manifest(delay=0.9)
+            stage.nodes[0].script = honest_manifest(delay=1.4)
             misses = 0
             for _ in range(50):
                 try:
@@ -391,7 +391,7 @@ class TestTroubleOfUpstreamUsers:
 
     @virtual_time
     async def test_peers_that_need_long_from_the_start_are_not_given_up(self) -> None:
-        async with scene(honest_manifest(delay=0.9)) as stage:
+        async with scene(honest_manifest(delay=1.4)) as stage:
             misses = 0
             for _ in range(30):
                 try:
