@@ -44,7 +44,7 @@ class Node:
         self.table = Table(local)
         self.store = ProviderStore(random)
         self.schedule = Schedule(self.table.position, self._loop.time())
-        self.search = Search(network, self.table, self._table_changed)
+        self.search = Search(network, self.table, self._joined, self._left)
         self._upkeep = Upkeep(self.search, random, self._refreshed)
         self._providing = Providing(self.schedule, self.search, network, random)
         self._server = Server(self.table, self.store, self.schedule, network.addresses)
@@ -71,7 +71,7 @@ class Node:
     def gone(self, peer: PeerId) -> None:
         """Take note that a peer does not speak the protocol any more."""
         if self.table.remove(peer):
-            self._table_changed()
+            self._left()
 
     def answer(self, sender: PeerId, request: Message) -> Message | None:
         """Return the answer to a peer's request; None when it has none.
@@ -125,18 +125,23 @@ class Node:
             return peer
         return self.table.get(peer.id) or self.store.provider(peer.id, self._loop.time()) or peer
 
-    def _table_changed(self) -> None:
+    def _joined(self, peer: PeerInfo) -> None:
         size = len(self.table)
-        if self._told_to is not None:
-            self._told_to = min(self._told_to, size)
-        if size == 0:
-            self._providing.gate.clear()
-        elif not self._providing.gate.is_set():
+        if not self._providing.gate.is_set():
             if size == 1:
                 self._member_since = self._loop.time()
             self._upkeep.want_refresh()
         elif self._told_to is not None and size >= 2 * self._told_to:
             self._provide_all()  # the network has grown so much that others are nearest now
+        elif size < K:
+            self._providing.greet(peer)
+
+    def _left(self) -> None:
+        size = len(self.table)
+        if self._told_to is not None:
+            self._told_to = min(self._told_to, size)
+        if size == 0:
+            self._providing.gate.clear()
 
     def _refreshed(self) -> None:
         if self.connected and not self._providing.gate.is_set():

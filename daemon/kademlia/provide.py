@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from daemon.kademlia.key import BITS, position
 from daemon.kademlia.parameters import PROVIDE_INTERVAL
@@ -46,6 +47,9 @@ class Schedule:
 
     def __len__(self) -> int:
         return sum(map(len, self._slices))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return chain.from_iterable(self._slices)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, bytes) and key in self._slice(key)

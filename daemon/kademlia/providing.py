@@ -36,6 +36,7 @@ class Providing:
         self._random = random
         self._sending = asyncio.Semaphore(SENDING)
         self._changed = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self._explored = ExploredRegions()
         self.gate = asyncio.Event()
         """Set while the node knows the network well enough."""
@@ -51,11 +52,21 @@ class Providing:
         self._schedule.renew(asyncio.get_running_loop().time())
         self._changed.set()
 
+    def greet(self, peer: PeerInfo) -> None:
+        """Tell a newcomer of all keys, since it is among the nearest to each."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._tell_all(peer))
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(WORKERS):
-                tasks.create_task(self._work())
+            self._tasks = tasks
+            try:
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(WORKERS):
+                        workers.create_task(self._work())
+            finally:
+                self._tasks = None
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -109,22 +120,39 @@ class Providing:
     async def _send_batch(self, keys: list[bytes], peers: dict[bytes, PeerInfo]) -> Counter[bytes]:
         """Send keys; return how many peers each has reached."""
         reached: Counter[bytes] = Counter()
-        own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
-        if not own.addresses:
+        own = self._own_record()
+        if own is None:
             return reached
 
         async def send(peer: PeerInfo, assigned: list[bytes]) -> None:
-            messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in assigned]
-            try:
-                async with self._sending:
-                    await self._network.send(peer, messages)
-            except NetworkError:
-                self._search.failed(peer)
-                peers.pop(peer.id.raw, None)
-            else:
+            if await self._tell(peer, assigned, own):
                 reached.update(assigned)
+            else:
+                peers.pop(peer.id.raw, None)
 
         async with asyncio.TaskGroup() as tasks:
             for raw, assigned in allocate(keys, peers.values()).items():
                 tasks.create_task(send(peers[raw], assigned))
         return reached
+
+    async def _tell_all(self, peer: PeerInfo) -> None:
+        own = self._own_record()
+        keys = list(self._schedule)
+        for start in range(0, len(keys), BATCH):
+            if own is None or not await self._tell(peer, keys[start : start + BATCH], own):
+                return
+
+    async def _tell(self, peer: PeerInfo, keys: Iterable[bytes], own: PeerInfo) -> bool:
+        messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in keys]
+        try:
+            async with self._sending:
+                await self._network.send(peer, messages)
+        except NetworkError:
+            self._search.failed(peer)
+            return False
+        return True
+
+    def _own_record(self) -> PeerInfo | None:
+        """Return what records say of this node; None while it has no address."""
+        own = PeerInfo(self._search.table.local, tuple(self._network.addresses()))
+        return own if own.addresses else None

@@ -21,12 +21,19 @@ class Search:
     and since their streams can be used again; ``run`` is their owner.
     """
 
-    def __init__(self, network: Network, table: Table, changed: Callable[[], None]) -> None:
-        """``changed`` is called when a peer has come into the table or left it."""
+    def __init__(
+        self,
+        network: Network,
+        table: Table,
+        joined: Callable[[PeerInfo], None],
+        left: Callable[[], None],
+    ) -> None:
+        """``joined`` is called when a peer has come into the table, ``left`` when one has left it."""
         self.table = table
         self.lost = LostPeers()
         self._network = network
-        self._changed = changed
+        self._joined = joined
+        self._left = left
         self._requests: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -56,14 +63,14 @@ class Search:
         self.table.add(peer, asyncio.get_running_loop().time())
         self.lost.answered(peer.id)
         if len(self.table) != before:
-            self._changed()
+            self._joined(peer)
 
     def failed(self, peer: PeerInfo) -> None:
         """Note that a peer has not answered."""
         known = self.table.remove(peer.id)
         if known is not None:
             self.lost.add(known, asyncio.get_running_loop().time())
-            self._changed()
+            self._left()
 
     async def closest(self, key: bytes) -> list[PeerInfo]:
         """Look for the K peers nearest to a key; return them, the nearest first."""

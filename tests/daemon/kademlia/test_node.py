@@ -130,6 +130,35 @@ async def test_a_node_that_has_just_joined_asks_those_that_have_the_records():
 
 
 @virtual
+async def test_who_comes_later_among_up_to_k_nodes_is_told_everything_at_once():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, K - 1)
+        for port, key in zip(ports, KEYS, strict=False):
+            node_of(port).provide([key])
+        node_of(ports[0]).provide(KEYS[K:])
+        await asyncio.sleep(1)
+        joined = cluster.join()
+        await asyncio.sleep(3)
+        assert [key for key in KEYS if joined not in holders(cluster.ports, key)] == [KEYS[K - 1]]
+        search = await find(joined, KEYS[K], 1)
+        assert (search.providers, search.first, search.requests) == (1, 0, 0)
+
+
+@virtual
+async def test_who_was_away_for_a_moment_among_up_to_k_nodes_is_told_what_it_missed():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 10)
+        ports[3].side = 1
+        await asyncio.sleep(1)
+        node_of(ports[0]).provide(KEYS)
+        await asyncio.sleep(20)
+        assert ports[3] not in holders(ports, KEYS[0])
+        ports[3].side = 0
+        await asyncio.sleep(60)
+        assert all(ports[3] in holders(ports, key) for key in KEYS)
+
+
+@virtual
 async def test_what_nobody_provides_is_asked_of_each_peer_once():
     async with Cluster(1) as cluster:
         ports = await grown(cluster, 12)
