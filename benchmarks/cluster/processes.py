@@ -14,8 +14,10 @@ from daemon.kademlia.parameters import K
 
 _ROOT = Path(__file__).parent.parent.parent
 _PATIENCE = 600.0
-_QUIET = 5.0
-"""Seconds after which nodes that know each other have said what they have to say."""
+_PAUSE = 2.0
+"""Seconds between two looks at what all processes do."""
+_IDLE = 0.5
+"""The part of one processor that nodes take, all together, which have nothing to do."""
 
 
 class Process:
@@ -82,12 +84,21 @@ class Cluster:
         return added
 
     async def settle(self) -> None:
-        """Wait until every node knows as many others as it needs."""
+        """Wait until every node knows as many others as it needs, and has said what it has to say."""
         enough = min(self._size - 1, K // 2)  # the rest is met when it is needed
         for process in self.processes:
             while await process.call("known") < enough:
                 await asyncio.sleep(0.2)
-        await asyncio.sleep(_QUIET)
+        before = await self._cpu_seconds()
+        while True:
+            await asyncio.sleep(_PAUSE)
+            now = await self._cpu_seconds()
+            if now - before < _IDLE * _PAUSE:
+                return
+            before = now
+
+    async def _cpu_seconds(self) -> float:
+        return sum([(await process.call("usage"))[0] for process in self.processes])
 
     async def records(self) -> int:
         """Return how many provider records all nodes hold."""
