@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.systemd import Notifier
+from tests.virtual_time import virtual_time
 
 
 class Manager:
@@ -51,7 +52,7 @@ def test_ready_and_stopping(manager: tuple[Manager, str]) -> None:
     assert manager[0].receive() == "STOPPING=1"
 
 
-@pytest.mark.looptime
+@virtual_time
 async def test_pings_come_twice_as_often_as_systemd_waits(manager: tuple[Manager, str]) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager[1], "WATCHDOG_USEC": "30000000"})
     with pytest.raises(TimeoutError):
@@ -87,7 +88,6 @@ def test_a_hung_event_loop_stops_the_pings(manager: tuple[Manager, str]) -> None
         thread.join(20)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize(
     "environment",
     [
@@ -97,6 +97,7 @@ def test_a_hung_event_loop_stops_the_pings(manager: tuple[Manager, str]) -> None
         {"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1000000000"},
     ],
 )
+@virtual_time
 async def test_nobody_is_pinged_who_did_not_ask(
     manager: tuple[Manager, str], environment: dict[str, str]
 ) -> None:
@@ -107,8 +108,8 @@ async def test_nobody_is_pinged_who_did_not_ask(
     assert manager[0].silent(0.001)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("process", [os.getpid(), os.getppid()], ids=["process", "launcher"])
+@virtual_time
 async def test_the_process_and_the_launcher_that_it_is_a_child_of_are_meant(
     manager: tuple[Manager, str], process: int
 ) -> None:

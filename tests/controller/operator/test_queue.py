@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from controller.operator.queue import Queue
-
-pytestmark = pytest.mark.looptime
+from tests.virtual_time import virtual_time
 
 
 class Work:
@@ -49,6 +48,7 @@ def fail_until(attempt: int) -> Callable[[str, int], float | None]:
     return happens
 
 
+@virtual_time
 async def test_a_key_is_worked_on_by_one_at_a_time_and_once_more_when_asked_meanwhile() -> None:
     work = Work(lambda *_: None)
     async with work.under_way() as queue:
@@ -61,6 +61,7 @@ async def test_a_key_is_worked_on_by_one_at_a_time_and_once_more_when_asked_mean
     assert work.most_at_once == 1
 
 
+@virtual_time
 async def test_several_keys_are_worked_on_at_once_but_no_more_than_there_are_workers() -> None:
     work = Work(lambda *_: None)
     async with work.under_way(workers=2) as queue:
@@ -70,6 +71,7 @@ async def test_several_keys_are_worked_on_at_once_but_no_more_than_there_are_wor
     assert work.done == [(0.0, "a"), (0.0, "b"), (0.5, "c")]
 
 
+@virtual_time
 async def test_what_fails_is_tried_again_after_ever_longer_times() -> None:
     work = Work(fail_until(100))
     async with work.under_way() as queue:
@@ -81,6 +83,7 @@ async def test_what_fails_is_tried_again_after_ever_longer_times() -> None:
     assert max(pauses) == pytest.approx(60)
 
 
+@virtual_time
 async def test_who_asks_again_does_not_wait_for_the_next_try() -> None:
     work = Work(fail_until(2))
     async with work.under_way() as queue:
@@ -91,6 +94,7 @@ async def test_who_asks_again_does_not_wait_for_the_next_try() -> None:
     assert work.done == [(0.0, "a"), (0.7, "a")]
 
 
+@virtual_time
 async def test_success_is_forgotten_and_so_are_the_failures_before_it() -> None:
     work = Work(lambda _, times: fail_until(2)("", times % 3))
     async with work.under_way() as queue:
@@ -101,6 +105,7 @@ async def test_success_is_forgotten_and_so_are_the_failures_before_it() -> None:
     assert [time for time, _ in work.done] == pytest.approx([0, 1.5, 10, 11.5, 14], abs=0.01)
 
 
+@virtual_time
 async def test_work_that_wants_to_go_on_later_does() -> None:
     work = Work(lambda _, times: 3.0 if times < 3 else None)
     async with work.under_way() as queue:
@@ -109,6 +114,7 @@ async def test_work_that_wants_to_go_on_later_does() -> None:
     assert [time for time, _ in work.done] == pytest.approx([0, 3.5, 7.0])
 
 
+@virtual_time
 async def test_a_mistake_with_one_key_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     def happens(key: str, times: int) -> float | None:
         return 1 / 0 if key == "a" else None

@@ -25,7 +25,7 @@ from daemon.libp2p.identity import PrivateKey
 from daemon.libp2p.multiaddr import InvalidMultiaddrError, Multiaddr
 from daemon.libp2p.peer_info import PeerInfo
 from demo.certificates import Authority, make
-from tests.daemon.mirror.virtual_time import virtual_time
+from tests.virtual_time import virtual_time
 
 PEER = PrivateKey.generate().peer_id
 ADDRESS = Multiaddr.parse("/ip4/10.0.0.2/tcp/5001")

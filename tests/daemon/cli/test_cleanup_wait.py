@@ -12,6 +12,7 @@ from daemon.cli.cleanup_wait import ProbeError, probe_all, wait
 from daemon.http.message import Request, Response
 from daemon.http.quiet import Quiet
 from daemon.http.server import Server
+from tests.virtual_time import virtual_time
 
 
 class Probe:
@@ -29,21 +30,21 @@ class Probe:
             raise ProbeError("not cleaned up")
 
 
-@pytest.mark.looptime
+@virtual_time
 async def test_three_rounds_in_a_row_are_needed_the_first_at_once() -> None:
     probe = Probe("+++")
     await wait(probe, threshold=3, period=2)
     assert probe.times == [0, 2, 4]
 
 
-@pytest.mark.looptime
+@virtual_time
 async def test_a_failure_starts_the_count_again() -> None:
     probe = Probe("-++-+++")
     await wait(probe, threshold=3, period=2)
     assert len(probe.times) == 7
 
 
-@pytest.mark.looptime
+@virtual_time
 async def test_rounds_that_take_long_follow_each_other_without_piling_up() -> None:
     probe = Probe("+++", seconds=5)
     await wait(probe, threshold=3, period=2)

@@ -16,7 +16,7 @@ from daemon.http.bucket import TokenBucket
 from daemon.http.file_body import COPY_STEP, SENDFILE_STEP, FileBody, TruncatedError
 from daemon.http.message import Request, Response
 from tests.daemon.http.wire import Client, serving
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 DATA = random.Random(0).randbytes(5 * SENDFILE_STEP + 12_345)
 

@@ -17,7 +17,7 @@ from daemon.http.limits import Admission, Limits, Scope, client_address, is_loop
 from daemon.http.message import Request, Response
 from daemon.http.sockets import ListenError
 from tests.daemon.http.wire import Client, Gate, echo, event, ok, routes, serving
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 LIMITS = Limits()
 TICK = 1.0

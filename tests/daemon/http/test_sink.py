@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon.http.sink import SocketSink
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 STALL = 30.0
 

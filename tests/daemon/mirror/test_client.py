@@ -23,7 +23,7 @@ from tests.daemon.mirror.peers import (
     silent,
     tag,
 )
-from tests.daemon.mirror.virtual_time import virtual_time
+from tests.virtual_time import virtual_time
 
 
 @contextlib.asynccontextmanager

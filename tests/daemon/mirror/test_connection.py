@@ -15,7 +15,7 @@ import pytest
 
 from daemon.mirror.connection import Connection, connect
 from daemon.mirror.fault import Fault, PeerError
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 V4 = IPv4Address("127.0.0.1")
 V6 = IPv6Address("::1")

@@ -10,7 +10,7 @@ from daemon.mirror.contest import Arena, NoAnswerError
 from daemon.mirror.fault import Fault, PeerError
 from daemon.routing.base import Peer
 from tests.daemon.mirror.peers import KnownPeers
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 PEERS = [Peer(f"peer-{number}", (), 1) for number in range(1, 4)]
 

@@ -35,7 +35,7 @@ from tests.daemon.mirror.peers import (
     take,
 )
 from tests.daemon.mirror.test_connection import V4, blackhole, free_port
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 OTHER = b'{"schemaVersion": 2, "config": {}, "layers": [{}]}'
 RESOLVE = 0.02

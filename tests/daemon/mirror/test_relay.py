@@ -36,7 +36,7 @@ from tests.daemon.mirror.peers import (
     status,
     take,
 )
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 DATA = pattern(400_000)
 SIZE = len(DATA)

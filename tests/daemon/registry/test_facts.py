@@ -15,9 +15,9 @@ from daemon.registry import facts as module
 from daemon.registry.facts import CorruptContentError, Facts, WrongKindError
 from daemon.store.base import Content, Event, EventKind, NotFoundError, StoreError
 from tests.daemon.images import encode, make_image
-from tests.daemon.mirror.virtual_time import virtual_time
 from tests.daemon.registry.file_store import FileStore
 from tests.daemon.store.memory import MemoryStore
+from tests.virtual_time import virtual_time
 
 IMAGE = make_image(1)
 

@@ -20,11 +20,11 @@ from daemon.registry.credentials import Credentials
 from daemon.store.base import Event, EventKind
 from tests.daemon.http.wire import Client, Gate, WatchfulGate, event
 from tests.daemon.images import make_image
-from tests.daemon.mirror.virtual_time import now, virtual_time
 from tests.daemon.registry.file_store import FileStore
 from tests.daemon.registry.node import error_code, running
 from tests.daemon.registry.test_facts import document
 from tests.daemon.store.memory import MemoryStore
+from tests.virtual_time import now, virtual_time
 
 NAME = "docker.io/library/alpine:3.20"
 IMAGE = make_image(1, size=2_000_000)

@@ -21,7 +21,7 @@ from daemon.libp2p.multistream import Initiator
 from daemon.libp2p.peer_info import PeerInfo
 from daemon.routing.dht_network import DhtNetwork
 from tests.daemon.libp2p.host.hosts import connections, info, make_host, stranger, until
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 KEY = content_key("sha256:" + "ab" * 32)
 ASK = Message(MessageType.GET_PROVIDERS, KEY)

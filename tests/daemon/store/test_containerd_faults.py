@@ -23,7 +23,7 @@ from daemon.store.containerd.api.images_grpc import ImagesBase
 from daemon.store.containerd.api.images_pb2 import GetImageResponse, Image, ImageCreate, ListImagesResponse
 from daemon.store.containerd.api.types_pb2 import Descriptor, Envelope
 from daemon.store.containerd.events import parse_event
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 DIGEST = Digest("sha256:" + "a" * 64)
 Answer = Callable[[Any], Awaitable[None]]

@@ -16,8 +16,8 @@ from daemon.store.base import Event, EventKind
 from daemon.sync import Sync
 from daemon.sync.backlog import LONG_AFTER_DELETION, MAX_PENDING
 from tests.daemon.images import TestImage, make_image
-from tests.daemon.mirror.virtual_time import now, virtual_time
 from tests.daemon.store.memory import MemoryStore
+from tests.virtual_time import now, virtual_time
 
 ALPINE = "docker.io/library/alpine:3.20"
 PAUSE = "registry.k8s.io/pause:3.9"

@@ -26,7 +26,7 @@ from tests.daemon.libp2p.host.hosts import (
     stranger,
     until,
 )
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 
 async def test_a_message_there_and_back() -> None:

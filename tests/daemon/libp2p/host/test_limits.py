@@ -27,7 +27,7 @@ from tests.daemon.libp2p.host.hosts import (
     stranger,
     until,
 )
-from tests.daemon.mirror.virtual_time import now, virtual_time
+from tests.virtual_time import now, virtual_time
 
 FILES = Path("/proc/self/fd")
 
