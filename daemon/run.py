@@ -91,8 +91,11 @@ def read_inputs(settings: Settings) -> Inputs:
         credentials = load_credentials()
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"the password in {DIRECTORY} cannot be read: {error}") from error
-    if settings.oci_layout and not Path(settings.oci_layout).is_dir():
-        raise StartError(f"--oci-layout: {settings.oci_layout} is no directory")
+    if settings.oci_layout:
+        try:
+            os.close(os.open(settings.oci_layout, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise StartError(f"--oci-layout: {settings.oci_layout}: {error.strerror}") from error
     return Inputs(filters, credentials)
 
 

@@ -221,7 +221,8 @@ def test_systemd_is_told_and_pinged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "message"),
     [
-        ("--oci-layout", "missing", "--oci-layout: {value} is no directory"),
+        ("--oci-layout", "missing", "--oci-layout: {value}: No such file or directory"),
+        ("--oci-layout", "x" * 300, "--oci-layout: {value}: File name too long"),
         ("--data-dir", "unreadable", "the node's key {value}/private.key cannot be kept"),
         ("--data-dir", "keyless/tls.crt", "the node's key {value}/private.key cannot be kept"),
         ("--http-bootstrap-cert-dir", "keyless", "{value}: a certificate needs its key, but tls.key is"),
