@@ -33,7 +33,7 @@ _GUARDS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
-_STORE_LIMIT = 10.0
+_STORE_LIMIT = 3.0
 _MAX_SAMPLE = 50.0
 """Seconds; the answer has to start within a minute."""
 
