@@ -1,13 +1,14 @@
 """What the binary costs: its size, and its starts in a memory cgroup that allows it MemoryHigh and no more.
 
 ``python -m benchmarks binary [--quick] [--write]`` starts ``dist/spegel`` until it says READY=1, as systemd
-would: for the first time, after a reboot (unpacked, nothing in memory), and once more. Needs root, and a
-``./toxw -e binary`` before.
+would: for the first time, after a reboot (unpacked, nothing in memory), and once more; beside it the sources.
+Needs root, and a ``./toxw -e binary`` before.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import gzip
 import os
@@ -15,15 +16,18 @@ import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import machine, markdown_table, write_section
 
-PROGRAM = Path(__file__).parent.parent / "dist" / "spegel"
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "dist" / "spegel"
+SOURCES = (sys.executable, "-m", "daemon")
 MEMORY_HIGH = 80 * 2**20
 LIMIT = 60.0
 MB = 10**6
@@ -77,8 +81,8 @@ def cgroup() -> Iterator[Cgroup]:
         group.directory.rmdir()
 
 
-def start(directory: Path) -> Figures:
-    """Start the daemon, wait until it is ready, end it."""
+def start(command: Sequence[str], directory: Path) -> Figures:
+    """Start the daemon by a command, wait until it is ready, end it."""
     (directory / "notify").unlink(missing_ok=True)
     flags = ["registry", "--bootstrap-kind=static", f"--oci-layout={directory / 'layout'}"]
     flags += [f"--{name}-addr=127.0.0.1:0" for name in ("registry", "router", "metrics")]
@@ -89,9 +93,10 @@ def start(directory: Path) -> Figures:
         environment = {
             "SPEGEL_UNPACK_DIR": str(directory / "program"),
             "NOTIFY_SOCKET": str(directory / "notify"),
+            "PYTHONPATH": str(ROOT),
         }
         started = time.monotonic()
-        process = subprocess.Popen([*enter, str(PROGRAM), *flags], env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*enter, *command, *flags], env=environment, stderr=subprocess.DEVNULL)
         try:
             while b"READY=1" not in notify.recv(4096):
                 pass
@@ -131,11 +136,18 @@ def again(directory: Path) -> None:
     """Leave all as it is."""
 
 
-SITUATIONS: dict[str, Callable[[Path], None]] = {
-    "the first one": first,
-    "after a reboot": rebooted,
-    "once more": again,
-}
+def sources_rebooted(_: Path) -> None:
+    """Have nothing of Python in memory but what other processes use."""
+    forget(ROOT / "daemon", *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platlib")))
+
+
+SITUATIONS: tuple[tuple[str, Sequence[str], Callable[[Path], None]], ...] = (
+    ("the first one", (str(PROGRAM),), first),
+    ("after a reboot", (str(PROGRAM),), rebooted),
+    ("once more", (str(PROGRAM),), again),
+    ("sources, after a reboot", SOURCES, sources_rebooted),
+    ("sources, once more", SOURCES, again),
+)
 
 
 def measure(repetitions: int) -> str:
@@ -147,11 +159,12 @@ def measure(repetitions: int) -> str:
         (directory / "layout" / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
         (directory / "layout" / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
         rows = []
-        for situation, prepare in SITUATIONS.items():
+        compileall.compile_dir(ROOT / "daemon", quiet=2)
+        for situation, command, prepare in SITUATIONS:
             figures = []
             for _ in range(repetitions):
                 prepare(directory)
-                figures.append(start(directory))
+                figures.append(start(command, directory))
             rows.append([situation, *_row(figures)])
         unpacked = [path.stat().st_size for path in (directory / "program").rglob("*") if path.is_file()]
     content = PROGRAM.read_bytes()

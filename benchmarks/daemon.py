@@ -49,7 +49,7 @@ class Sizes:
     misses: int
 
 
-FULL = Sizes(2**30, 9, 3.0, 1000)
+FULL = Sizes(2**30, 9, 1.0, 1000)
 QUICK = Sizes(2**28, 3, 1.0, 200)
 
 
