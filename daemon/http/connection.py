@@ -79,13 +79,16 @@ _READING = frozenset({_Phase.IDLE, _Phase.HEAD})
 _ANSWERING = frozenset({_Phase.TURN, _Phase.ANSWER, _Phase.BODY})
 
 
+_FAILURE = failure_response()
+
+
 @dataclass(slots=True)
 class _Exchange:
     """One request and what has become of it."""
 
     head: Head
     started: float
-    response: Response = field(default_factory=failure_response)
+    response: Response = _FAILURE
     keep: bool = False
 
     @property
@@ -227,7 +230,7 @@ class Connection:
             answer = service.handler(head.request)
         except Exception:
             logger.exception("the handler broke at %s", head.request.path)
-            answer = failure_response()
+            answer = _FAILURE
         if not isinstance(answer, Response) or not isinstance(answer.body, bytes):
             self._enter(_Phase.ANSWER, service.limits.answer)
             self._start(exchange, self._produce(exchange, answer))
@@ -286,7 +289,7 @@ class Connection:
             response = answer if isinstance(answer, Response) else await answer
         except Exception:
             logger.exception("the handler broke at %s", exchange.head.request.path)
-            response = failure_response()
+            response = _FAILURE
         exchange.response = response
         body = response.body
         self._enter(_Phase.BODY, self._service.limits.transfer)
@@ -321,7 +324,7 @@ class Connection:
             data = encode_head(response, length, keep_alive=exchange.keep)
         except ValueError:
             logger.exception("the handler broke at %s", exchange.head.request.path)
-            exchange.response = failure_response()
+            exchange.response = _FAILURE
             return self._encode(exchange)
         return data if exchange.is_head else data + body
 

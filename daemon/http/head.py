@@ -86,6 +86,8 @@ class HeadBuffer:
                 soon as it is seen: a client that ends lines in LF would wait for an answer for ever.
         """
         data = self._data
+        if not data:
+            return None
         if data.find(b"\r\n", 0, REQUEST_LINE_LIMIT) >= 0:
             limit, status = HEAD_LIMIT, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         else:
