@@ -96,6 +96,11 @@ def _compile(expression: str) -> re.Pattern[str]:
             ) from error
 
 
+def source_of(registry: str, repository: str) -> str:
+    """Return what a store notes as the source of an image's content."""
+    return f"{_without_port(registry)}/{repository}"
+
+
 def _without_port(registry: str) -> str:
     host, _, port = registry.rpartition(":")
     return (host if host and port.isdigit() else registry).strip("[]")

@@ -21,6 +21,7 @@ from daemon.oci.errors import ErrorCode, OciError
 from daemon.oci.filters import Filters
 from daemon.registry.credentials import Credentials
 from daemon.registry.facts import Facts, Manifest, WrongKindError
+from daemon.registry.origins import Origins
 from daemon.registry.patience import Patience
 from daemon.registry.ranges import Range, UnsatisfiableRangeError, requested_range
 from daemon.registry.target import Target, parse_target
@@ -71,6 +72,7 @@ class Registry:
         self._metrics = metrics
         self._ready = ready
         self._filters = filters or Filters()
+        self._origins = Origins(store, self._filters) if self._filters != Filters() else None
         self._credentials = credentials
         self._upload_cap = upload_cap
         self._patience = Patience()
@@ -107,7 +109,7 @@ class Registry:
         if self._filters.excludes(target.registry, target.name, target.tag):
             error = target.unknown(f"{target.registry}/{target.name} is filtered out on this node")
             return _labelled(error_response(error), target.kind, target.registry)
-        if target.kind == "manifest" and target.digest is not None:
+        if target.kind == "manifest" and target.digest is not None and self._origins is None:
             manifest = self._facts.manifest(target.digest)
             if manifest is not None and manifest.data:
                 return _manifest_response(manifest, target)
@@ -154,6 +156,12 @@ class Registry:
     async def _ask_store(self, request: Request, target: Target) -> Response | None:
         try:
             digest = target.digest or await self._facts.resolve(target.key)
+            if (
+                self._origins
+                and target.digest
+                and await self._origins.withhold(digest, target.registry, target.name)
+            ):
+                raise target.unknown(f"{digest} is filtered out on this node")
             if target.kind == "manifest":
                 return await self._local_manifest(request, target, digest)
             return await self._local_blob(request, target, digest)

@@ -21,7 +21,7 @@ from daemon.store.base import Event, EventKind
 from tests.daemon.http.wire import Client, Gate, WatchfulGate, event
 from tests.daemon.images import make_image
 from tests.daemon.registry.file_store import FileStore
-from tests.daemon.registry.node import error_code, running
+from tests.daemon.registry.node import Node, error_code, running
 from tests.daemon.registry.test_facts import document
 from tests.daemon.store.memory import MemoryStore
 from tests.virtual_time import now, virtual_time
@@ -225,6 +225,35 @@ async def test_what_is_filtered_out_is_neither_served_nor_asked_for(store: FileS
                 reply = await node.ask(path, *fields)
                 assert (reply.status, error_code(reply)) in {(404, "MANIFEST_UNKNOWN"), (404, "BLOB_UNKNOWN")}
         assert node.peers.asked == []
+
+
+async def test_what_is_filtered_out_is_not_to_be_had_under_another_name(store: FileStore) -> None:
+    filters = parse_filters([], [r"/secret", r"^registry.example.com/"])
+    store.add("docker.io/team/secret:1", IMAGE)
+    image = [f"manifests/{IMAGE.index}", f"manifests/{IMAGE.manifest}", f"blobs/{LAYER}"]
+
+    async def answers(node: Node, prefix: str, suffix: str = "") -> set[int]:
+        return {(await node.ask(f"/v2/{prefix}/{each}{suffix}", MIRRORED)).status for each in image}
+
+    def note(*sources: str) -> None:
+        for digest in IMAGE.blobs:
+            store.labels[digest] = sources
+
+    async with running(store, filters=filters) as node:
+        assert await answers(node, "any/name") == {200}, "where it is from is not known, or not yet"
+        note("docker.io/team/secret")
+        assert await answers(node, "any/name") == {404}
+        assert await answers(node, "any/name", "?ns=docker.io") == {404}
+        note("docker.io/team/secret", "docker.io/team/public")
+        assert await answers(node, "any/name") == {200}
+        calls = len(store.calls)
+        assert (await node.ask(f"/v2/any/manifests/{IMAGE.index}")).status == 200
+        assert len(store.calls) == calls, "what is free for all is remembered"
+    async with running(store, filters=filters) as node:
+        note("registry.example.com/app")  # port 5000, which expressions about other ports do not mean
+        assert await answers(node, "app") == {404}
+        assert await answers(node, "other", "?ns=registry.example.com:5000") == {404}
+        assert await answers(node, "app", "?ns=registry.example.com:5000") == {200}
 
 
 async def test_basic_authentication(store: FileStore) -> None:
