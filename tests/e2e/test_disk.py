@@ -12,7 +12,8 @@ from tests.daemon.clients.programs import missing
 from tests.e2e.figures import wait_for_peers
 from tests.e2e.landscape import Landscape
 from tests.e2e.network import CommandError
-from tests.e2e.node.machine import CONTAINERD, Node
+from tests.e2e.node.changes import CONTAINERD
+from tests.e2e.node.machine import Node
 from tests.e2e.offers import wait_until_offered
 from tests.e2e.process import wait_until
 from tests.e2e.pulls import blobs_from_upstream, new_image

@@ -180,6 +180,38 @@ def test_a_service_that_falls_silent_is_ended_and_restarted(systemd: Manager) ->
     wait_until(lambda: systemd.log("a.service").count("watchdog: nothing was heard") == 2, "two ends")
 
 
+def test_a_service_whose_process_is_killed_is_restarted_as_its_policy_says(systemd: Manager) -> None:
+    systemd.write("a.service", says("a"), "Restart=on-failure", "RestartSec=0")
+    systemd.start("a.service")
+    systemd.kill("a.service")
+    wait_until(lambda: "a" in systemd.said() and systemd.state("a.service") == "active", "the second run")
+
+
+def test_on_a_host_that_is_lost_nothing_is_done_any_more(systemd: Manager) -> None:
+    systemd.write(
+        "a.service", says("a"), "Restart=always", "ExecStopPost=/bin/sh -c 'echo end >>$$ROOT/book'"
+    )
+    systemd.start("a.service")
+    wait_until(systemd.said, "its start")
+    with systemd.losing():
+        os.kill(systemd.pid("a.service"), signal.SIGKILL)
+    assert systemd.said() == ["a"]
+    assert systemd.state("a.service") == "inactive"
+
+
+def test_a_unit_that_is_taken_away_is_forgotten(systemd: Manager, tmp_path: Path) -> None:
+    systemd.write("a.service", says("a"))
+    systemd.write("b.service", says("b"), unit="Requires=a.service\nAfter=a.service")
+    systemd.start("b.service")
+    systemd.stop("b.service")
+    (tmp_path / "etc/systemd/system/b.service").unlink()
+    systemd.reload()
+    systemd.restart("a.service")
+    assert systemd.state("a.service") == "active"
+    with pytest.raises(JobError, match=r"there is no unit b\.service"):
+        systemd.start("b.service")
+
+
 def test_a_service_that_does_not_end_is_killed(systemd: Manager) -> None:
     systemd.write(
         "a.service", f'trap "" TERM; {says("a", "while :; do sleep 1000; done")}', "TimeoutStopSec=100ms"

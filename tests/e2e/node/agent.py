@@ -19,7 +19,8 @@ from typing import Any
 import tomlkit
 
 from tests.e2e.network import CommandError
-from tests.e2e.node.machine import CERTS_D, CONTAINERD, Node
+from tests.e2e.node.changes import CONTAINERD, Changes, Item, containerd
+from tests.e2e.node.machine import CERTS_D, Node
 from tests.e2e.node.systemd import JobError
 from tests.e2e.node.unit import UnitError
 from tests.e2e.process import wait_until
@@ -29,15 +30,9 @@ LAST_APPLIED = "/var/lib/gardener-node-agent/last-applied-osc.yaml"
 _UNITS = "/etc/systemd/system"
 _CONFIG = "/etc/containerd/config.toml"
 _IMPORTS = "/etc/containerd/conf.d/*.toml"
-_BINARIES = "/var/bin/containerruntimes"
-_PATH = f"{_BINARIES}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_DROP_IN = {"name": "30-env_config.conf", "content": f'[Service]\nEnvironment="PATH={_PATH}"\n'}
 _PRIVATE = 0o600
 _PROBE_LIMIT = 180.0
 """Seconds; what the agent gives a whole reconciliation."""
-
-Item = dict[str, Any]
-"""A file, a unit or a registry of an OperatingSystemConfig."""
 
 
 class AgentError(Exception):
@@ -51,7 +46,7 @@ def apply(node: Node, osc: dict[str, Any]) -> None:
         AgentError: a step failed.
     """
     _configure_containerd(node, osc)
-    changes = _Changes(_last_applied(node), osc, node.name)
+    changes = Changes(_last_applied(node), osc, node.name)
     for file in changes.files:
         if "imageRef" not in file["content"]:
             _write(node, file, _content(file))
@@ -81,67 +76,6 @@ def apply(node: Node, osc: dict[str, Any]) -> None:
     last.write_text(json.dumps(osc))
 
 
-class _Changes:
-    """What an OperatingSystemConfig asks for that the one before did not."""
-
-    def __init__(self, old: dict[str, Any] | None, new: dict[str, Any], host: str) -> None:
-        self._old_registries = _registries(old)
-        old_files, new_files = _files(old, host), _files(new, host)
-        self.files = [file for path, file in new_files.items() if old_files.get(path) != file]
-        self.deleted_files = [file for path, file in old_files.items() if path not in new_files]
-        changed = {file["path"] for file in self.files}
-        old_units, new_units = _units(old), _units(new)
-        self.units = [
-            unit
-            for name, unit in new_units.items()
-            if old_units.get(name) != unit or changed & set(unit.get("filePaths") or [])
-        ]
-        self.deleted_units = [unit for name, unit in old_units.items() if name not in new_units]
-        self.registries = list(_registries(new).values())
-        self.deleted_registries = [
-            entry for upstream, entry in self._old_registries.items() if upstream not in _registries(new)
-        ]
-        self.restarts_containerd = old is None or _engine(old) != _engine(new)
-
-    def is_probed(self, entry: Item) -> bool:
-        """Tell whether all hosts of a registry must answer before it is used."""
-        return bool(entry.get("readinessProbe")) and self._old_registries.get(entry["upstream"]) != entry
-
-
-def _files(osc: dict[str, Any] | None, host: str) -> dict[str, Item]:
-    files = _spec(osc, "files") + ((osc or {}).get("status") or {}).get("extensionFiles", [])
-    # What is for one host only comes last, and so wins.
-    ordered = sorted(files, key=lambda file: "hostName" in file)
-    return {file["path"]: file for file in ordered if file.get("hostName", host) == host}
-
-
-def _units(osc: dict[str, Any] | None) -> dict[str, Item]:
-    units = _spec(osc, "units") + ((osc or {}).get("status") or {}).get("extensionUnits", [])
-    found = {unit["name"]: {**unit, "dropIns": list(unit.get("dropIns") or [])} for unit in units}
-    if osc is not None:
-        found.setdefault(CONTAINERD, {"name": CONTAINERD, "dropIns": []})["dropIns"].append(_DROP_IN)
-    return found
-
-
-def _registries(osc: dict[str, Any] | None) -> dict[str, Item]:
-    return {entry["upstream"]: entry for entry in _containerd(osc).get("registries") or []}
-
-
-def _engine(osc: dict[str, Any]) -> tuple[Any, ...]:
-    """Return that whose change restarts containerd."""
-    containerd = _containerd(osc)
-    driver = osc["spec"]["criConfig"].get("cgroupDriver")
-    return containerd.get("sandboxImage"), containerd.get("plugins"), driver
-
-
-def _containerd(osc: dict[str, Any] | None) -> Item:
-    return dict(((osc or {}).get("spec") or {}).get("criConfig", {}).get("containerd") or {})
-
-
-def _spec(osc: dict[str, Any] | None, name: str) -> list[Item]:
-    return list(((osc or {}).get("spec") or {}).get(name) or [])
-
-
 def _last_applied(node: Node) -> dict[str, Any] | None:
     path = node.path(LAST_APPLIED)
     return dict(json.loads(path.read_text())) if path.exists() else None
@@ -158,9 +92,7 @@ def _configure_containerd(node: Node, osc: dict[str, Any]) -> None:
     if _IMPORTS not in config.setdefault("imports", []):
         config["imports"].append(_IMPORTS)
     is_systemd = osc["spec"]["criConfig"].get("cgroupDriver") == "systemd"
-    for table, key, value in _settings(
-        config.get("version", 1), _containerd(osc)["sandboxImage"], is_systemd
-    ):
+    for table, key, value in _settings(config.get("version", 1), containerd(osc)["sandboxImage"], is_systemd):
         place = config["plugins"]
         for name in table:
             place = place.setdefault(name, {})
@@ -262,7 +194,7 @@ def _remove_unit(node: Node, unit: Item) -> None:
         path.unlink()
 
 
-def _run_commands(node: Node, changes: _Changes) -> None:
+def _run_commands(node: Node, changes: Changes) -> None:
     """Restart what has changed, or stop it, all at once as the agent does."""
     commands = {
         unit["name"]: node.systemd.stop

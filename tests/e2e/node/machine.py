@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tests.daemon.clients.programs import program
 from tests.e2e.network import CommandError, Machine
+from tests.e2e.node.changes import CONTAINERD
 from tests.e2e.node.systemd import Systemd
 from tests.e2e.process import Process, wait_until
 from tests.integration.containerd import cri
 
 CERTS_D = "/etc/containerd/certs.d"
-CONTAINERD = "containerd.service"
 _OWN = ("/etc", "/opt", "/run", "/var/lib")
 _MANIFEST_SIZE = 64 * 1024
 _PULL_LIMIT = 240.0
