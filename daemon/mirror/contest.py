@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LIMIT = 2.0
-"""Seconds for a whole race, be it for a manifest or for the head of a blob's answer: registries are quicker."""
+"""Seconds for a whole race, for a manifest or for the head of a blob's answer: registries are quicker."""
 _SHORT_PATIENCE = 0.1
 """Seconds for a peer that failed lately. Running out of them is not counted against it: otherwise a peer that
 always needs a little longer would never come back."""
