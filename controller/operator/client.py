@@ -79,6 +79,18 @@ class Client:
         except NotFoundError:
             return None
 
+    async def serves(self, resource: Resource) -> bool:
+        """Tell whether the API server knows a kind of objects.
+
+        Raises:
+            ApiError: it cannot be told.
+        """
+        try:
+            found = await self._request("GET", resource.group_path)
+        except NotFoundError:
+            return False
+        return any(each.get("name") == resource.plural for each in found.get("resources") or ())
+
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:

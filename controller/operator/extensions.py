@@ -12,6 +12,7 @@ from typing import Any
 from controller.lifecycle import health
 from controller.lifecycle.extension import is_ours, last_operation
 from controller.lifecycle.operation import Trigger, is_due, operation_of, trigger
+from controller.lifecycle.status import CONFIGURATION_PROBLEM
 from controller.objects import names
 from controller.operator import figures
 from controller.operator.client import ApiError, Client, ConflictError, NotFoundError, Object
@@ -170,4 +171,7 @@ class _Term:
 
 
 def _state(extension: Mapping[str, Any]) -> str:
-    return str((last_operation(extension) or {}).get("state") or "none")
+    state = str((last_operation(extension) or {}).get("state") or "none")
+    error = (extension.get("status") or {}).get("lastError") or {}
+    is_the_users = CONFIGURATION_PROBLEM in (error.get("codes") or ())
+    return "Misconfigured" if state == "Error" and is_the_users else state

@@ -37,7 +37,8 @@ _QUEUE = Gauge(
 )
 _EXTENSIONS = Gauge(
     _PREFIX + "extensions",
-    "Extensions of this type on the seed, by the state of their last operation.",
+    "Extensions of this type on the seed, by the state of their last operation; Misconfigured is an Error "
+    "that a user has to mend.",
     ["state"],
 )
 _LEADER = Gauge(_PREFIX + "leader", "1 on the replica that works, 0 on the others.")
@@ -49,7 +50,7 @@ _CERTIFICATE_EXPIRY = Gauge(
 )
 
 _RESULTS = ("succeeded", "waiting", "skipped", "failed", "invalid", "interrupted")
-_STATES = ("Processing", "Succeeded", "Error", "none")
+_STATES = ("Processing", "Succeeded", "Error", "Misconfigured", "none")
 
 for _operation in Operation:
     for _result in _RESULTS:  # or the first failure would be no increase

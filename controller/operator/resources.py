@@ -15,9 +15,14 @@ class Resource:
     kind: str
     plural: str
 
+    @property
+    def group_path(self) -> str:
+        """The path of the kind's API group, in its version."""
+        return f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
         """Return the path of one object, or of all of a namespace, or of all."""
-        path = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        path = self.group_path
         if namespace is not None:
             path += f"/namespaces/{namespace}"
         path += f"/{self.plural}"

@@ -24,7 +24,7 @@ import yaml
 
 from controller.operator import expiry, figures, heartbeat, webhook
 from controller.operator.build import builder
-from controller.operator.client import Client, Object
+from controller.operator.client import ApiError, Client, Object
 from controller.operator.extensions import Extensions
 from controller.operator.leader import Elected
 from controller.operator.login import NoApiServerError, log_in
@@ -114,6 +114,7 @@ class _Controller:
         Raises:
             Exception: a mistake of ours.
         """
+        await self._until_served()
         registry = kopf.OperatorRegistry()
         group, version = EXTENSION.api_version.split("/")
         kopf.on.login(registry=registry)(self._log_in)
@@ -134,6 +135,20 @@ class _Controller:
         if self._broken is not None:
             raise self._broken
         return True
+
+    async def _until_served(self) -> None:
+        """Wait for the custom resource: kopf looks for it once, and without it would watch nothing for ever.
+
+        An API server that has just started may not know it yet.
+        """
+        while True:
+            try:
+                if await self._client.serves(EXTENSION):
+                    return
+                _log.warning("the API server does not know Extensions yet")
+            except ApiError as error:
+                _log.warning("what the API server knows cannot be told: %s", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def show(self) -> None:
         """Put the figures in order."""
@@ -210,7 +225,9 @@ def _registration(file: Path | None) -> Object | None:
         service = loaded["webhooks"][0]["clientConfig"]["service"]
         usable = all(isinstance(service[key], str) for key in ("name", "namespace"))
         usable = usable and isinstance(loaded["metadata"]["name"], str)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise RegistrationError(f"{file}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
         raise RegistrationError(f"{file}: {' '.join(str(error).split())}") from error
     except (KeyError, TypeError, IndexError):
         usable = False

@@ -17,6 +17,7 @@ from controller.operator.run import LEADER_LEASE
 from tests.controller.operator.processes import Controller, controller, until_leading
 from tests.controller.seed import NAME, REAL, Seed, is_accepted
 
+STATES = ("Error", "Misconfigured", "Processing", "Succeeded", "none")
 CLUSTER_WIDE = "v1alpha1/extensions"
 """The path that the controller watches, and the tests do not."""
 
@@ -73,9 +74,10 @@ async def test_figures_say_what_is_done_and_by_whom(seed: Seed, tmp_path: Path) 
             await seed.create_extension()
             began = datetime.now(UTC).timestamp()
             await seed.until_done("Create")
-            seen = await figures(leader)
-            while seen['extensions{state="Succeeded"}'] != 1:  # by the watch, which may be a little behind
+            async with asyncio.timeout(30):
                 seen = await figures(leader)
+                while not seen['extensions{state="Succeeded"}']:  # the watch may be a little behind
+                    seen = await figures(leader)
             waiting = await figures(other)
         assert (seen["leader"], waiting["leader"]) == (1, 0)
         assert seen['reconciliations_total{operation="Create",result="succeeded"}'] == 1
@@ -87,7 +89,8 @@ async def test_figures_say_what_is_done_and_by_whom(seed: Seed, tmp_path: Path) 
             0
         ] * 3
         if REAL is None:  # there, others may have Extensions
-            assert [seen[f'extensions{{state="{state}"}}'] for state in ("Error", "Succeeded")] == [1, 1]
+            counts = {state: seen[f'extensions{{state="{state}"}}'] for state in STATES}
+            assert counts == {"Error": 0, "Misconfigured": 1, "Processing": 0, "Succeeded": 1, "none": 0}
 
 
 async def test_a_port_that_is_taken_is_said_and_nothing_is_begun(seed: Seed, tmp_path: Path) -> None:
@@ -173,6 +176,20 @@ async def test_an_answer_that_kopf_cannot_take_is_survived(
         await seed.ask("reconcile")
         assert is_accepted(await seed.until_done("Reconcile"))
         assert running.process.returncode is None
+
+
+@pytest.mark.skipif(REAL is not None, reason="a real API server's resources are not all a test's own")
+async def test_an_api_server_that_does_not_know_extensions_yet_is_waited_for(
+    seed: Seed, tmp_path: Path
+) -> None:
+    server = seed.server
+    assert server is not None
+    await seed.create_extension()
+    server.fail("GET", "extensions.gardener.cloud/v1alpha1", 404, times=2)
+    async with controller(seed, tmp_path) as running:
+        assert is_accepted(await seed.until_done("Create"))
+    waits = [line for line in running.lines if "does not know Extensions yet" in line["message"]]
+    assert len(waits) == 2
 
 
 @pytest.mark.skipif(REAL is not None, reason="a real API server does not go away when it is asked to")
