@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,7 +24,12 @@ from daemon.libp2p.host import identification
 from daemon.libp2p.host.connection import Connection
 from daemon.libp2p.host.dialer import Backoff, Dialer
 from daemon.libp2p.host.errors import DialError, SelfDialError, StreamError
-from daemon.libp2p.host.interfaces import announced_addresses, is_announced
+from daemon.libp2p.host.interfaces import (
+    IpAddress,
+    announced_addresses,
+    listening_addresses,
+    loopback_addresses,
+)
 from daemon.libp2p.host.limits import Admission, Limits
 from daemon.libp2p.host.negotiation import Negotiation
 from daemon.libp2p.host.peerstore import PeerStore
@@ -71,7 +76,7 @@ class Host:
         *,
         agent: str = "",
         limits: Limits | None = None,
-        own_addresses: Callable[[int], Iterable[IPv4Address | IPv6Address]] = announced_addresses,
+        own_addresses: Callable[[int], Iterable[IpAddress]] = announced_addresses,
     ) -> None:
         """Make a host.
 
@@ -100,7 +105,7 @@ class Host:
         shared = memoryview(bytearray(BUFFER))
         self._inbound = Admission(self.limits.connections, self.limits.per_address)
         self._dialer = Dialer(
-            credentials, shared, self.limits.dial, self._establish_dialled, _loopback_addresses(listeners)
+            credentials, shared, self.limits.dial, self._establish_dialled, loopback_addresses(listeners)
         )
         self._reception = Reception(credentials, shared, self.limits, self._inbound, self._establish_inbound)
         self._roster = Roster(self.peer_id)
@@ -109,7 +114,7 @@ class Host:
         self._store = PeerStore()
         self._unread = 0
         self._listeners = listeners
-        self._addresses = self._look_up_addresses()
+        self._addresses = listening_addresses(listeners, own_addresses)
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -149,7 +154,7 @@ class Host:
         """Return where a peer is believed to listen."""
         return self._store.addresses(peer, self._loop.time())
 
-    def remote_ip(self, peer: PeerId) -> IPv4Address | IPv6Address | None:
+    def remote_ip(self, peer: PeerId) -> IpAddress | None:
         """Return the address of a connected peer at the other end of its connection."""
         connection = self._roster.best(peer)
         return ip_address(connection.remote[0]) if connection is not None else None
@@ -353,7 +358,7 @@ class Host:
 
     def _check_addresses(self) -> None:
         """Tell all peers when the machine's addresses are others than before."""
-        addresses = self._look_up_addresses()
+        addresses = listening_addresses(self._listeners, self._own_addresses)
         if addresses != self._addresses:
             self._addresses = addresses
             logger.info("the addresses changed", extra={"addresses": [str(address) for address in addresses]})
@@ -373,24 +378,6 @@ class Host:
                     stream.close()
         except (StreamError, RemoteProtocolError, TimeoutError) as error:
             logger.debug("%s cannot be told the new addresses: %s", peer, error)
-
-    def _look_up_addresses(self) -> tuple[Multiaddr, ...]:
-        found: dict[Multiaddr, None] = {}
-        for listener in self._listeners:
-            host, port, *_ = listener.getsockname()
-            ip = ip_address(host)
-            if not ip.is_unspecified:
-                # Who listens on loopback alone is meant for this machine, and has nothing else to announce.
-                announced = is_announced(ip) or ip.is_loopback
-                ips: Iterable[IPv4Address | IPv6Address] = [ip] if announced else []
-            elif ip.version == 4:
-                ips = self._own_addresses(4)
-            elif listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-                ips = self._own_addresses(6)
-            else:
-                ips = [*self._own_addresses(4), *self._own_addresses(6)]
-            found.update((Multiaddr.tcp(one, port), None) for one in ips)
-        return tuple(found)
 
     # -------------------------------------------------------------------------------------------------------
 
@@ -413,9 +400,3 @@ class Host:
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _loopback_addresses(listeners: Sequence[socket.socket]) -> list[IPv4Address | IPv6Address]:
-    """Return the loopback addresses that are listened on by name."""
-    addresses = [ip_address(listener.getsockname()[0]) for listener in listeners]
-    return [address for address in addresses if address.is_loopback]

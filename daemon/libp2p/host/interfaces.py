@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from daemon.libp2p.multiaddr import Multiaddr
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -28,6 +31,37 @@ def announced_addresses(version: int) -> list[IpAddress]:
     outward = _outward(version)
     found = [outward] if outward is not None else (_all_ip4() if version == 4 else _all_ip6())
     return [address for address in dict.fromkeys(found) if is_announced(address)]
+
+
+def listening_addresses(
+    listeners: Iterable[socket.socket], own_addresses: Callable[[int], Iterable[IpAddress]]
+) -> tuple[Multiaddr, ...]:
+    """Return where others reach TCP sockets that listen.
+
+    ``own_addresses`` returns, for an IP version, what stands for listening on all addresses.
+    """
+    found: dict[Multiaddr, None] = {}
+    for listener in listeners:
+        host, port, *_ = listener.getsockname()
+        ip = ip_address(host)
+        ips: Iterable[IpAddress]
+        if not ip.is_unspecified:
+            # Who listens on loopback alone is meant for this machine, and has nothing else to announce.
+            ips = [ip] if is_announced(ip) or ip.is_loopback else []
+        elif ip.version == 4:
+            ips = own_addresses(4)
+        elif listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            ips = own_addresses(6)
+        else:
+            ips = [*own_addresses(4), *own_addresses(6)]
+        found.update((Multiaddr.tcp(one, port), None) for one in ips)
+    return tuple(found)
+
+
+def loopback_addresses(listeners: Iterable[socket.socket]) -> list[IpAddress]:
+    """Return the loopback addresses that are listened on by name."""
+    addresses = [ip_address(listener.getsockname()[0]) for listener in listeners]
+    return [address for address in addresses if address.is_loopback]
 
 
 def is_announced(address: IpAddress) -> bool:
