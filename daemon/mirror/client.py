@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.mirror.wanted import Wanted
     from daemon.routing.base import Peer
 
-_CONNECT_LIMIT = 0.2
+_CONNECT_LIMIT = 0.5
 """Seconds: a node that drops packets must not cost more; the clock of a pull runs meanwhile."""
 _IDLE_LIMIT = 5.0
 """Seconds that an unused connection is kept."""

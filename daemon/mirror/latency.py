@@ -30,7 +30,7 @@ class Bounds:
 
 
 HEDGE = Bounds(floor=0.01, default=0.05, ceiling=0.15)
-PATIENCE = Bounds(floor=0.5, default=1.0, ceiling=1.5)
+PATIENCE = Bounds(floor=0.5, default=1.5, ceiling=1.5)
 _HEDGE_PERCENTILES = (0.80, 0.85, 0.90)
 
 

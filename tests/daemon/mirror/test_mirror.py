@@ -285,13 +285,13 @@ class TestNextPeer:
 
 class TestTroubleOfUpstreamUsers:
     @virtual_time
-    async def test_a_blackholed_peer_costs_a_fifth_of_a_second_once(self) -> None:
+    async def test_a_blackholed_peer_costs_half_a_second_once(self) -> None:
         """spegel-org/spegel#739, #1311: 30 s for every object there."""
         with blackhole("127.0.0.1") as port:
             dead = Peer("dead", (V4,), port)
             async with scene(router=KnownPeers([dead])) as stage:
                 await miss(stage.mirror, tag())
-                assert now() <= 0.2 + RESOLVE
+                assert now() <= 0.5 + RESOLVE
                 started = now()
                 for _ in range(10):
                     await miss(stage.mirror, tag())
