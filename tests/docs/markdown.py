@@ -31,6 +31,7 @@ DOCUMENTS = (
     ROOT / "CHANGELOG.md",
     ROOT / "manifests/README.md",
     *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("tests/*/README.md")),
 )
 """In the order in which their commands run."""
 

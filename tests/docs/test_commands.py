@@ -60,7 +60,8 @@ def lines_of_blocks() -> set[str]:
             )
             for text in texts:
                 found.update(line.strip() for line in text.replace("\\\n", " ").splitlines())
-    return {" ".join(line.split()) for line in found}
+    without_remarks = (re.sub(r"\s# .*", "", line) for line in found)
+    return {" ".join(line.split()) for line in without_remarks}
 
 
 def _quoted() -> list[Inline]:
