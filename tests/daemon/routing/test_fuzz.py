@@ -1,6 +1,6 @@
 """Hostile peers over real sockets, at every layer: nothing crashes, hangs or stays behind.
 
-``FUZZ_REQUESTS`` says how many there are, ``FUZZ_SEED`` which.
+There are a twentieth of ``FUZZ_REQUESTS`` of them; ``FUZZ_SEED`` says which.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from daemon.libp2p.peer_info import PeerInfo
 from tests.daemon.libp2p.host.hosts import Stranger, make_host, stranger, until
 from tests.daemon.routing import loopback
 
-ATTACKS = int(os.environ.get("FUZZ_REQUESTS", "300"))
+ATTACKS = int(os.environ.get("FUZZ_REQUESTS", "6000")) // 20
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 PATIENCE = 20.0
 """Seconds within which a host is done with whoever is; only a broken one needs them."""
