@@ -49,7 +49,7 @@ class Landscape:
             self._parts.callback(self._garden.close)
             self.upstream.start()
             pause = self.upstream.publish(make_image(3, layers=1, pullable=True), "pause")
-            self._gardenlet = Gardenlet(
+            self.gardenlet = Gardenlet(
                 self.control.seed,
                 self.control.shoot,
                 self.control.admission,
@@ -57,18 +57,14 @@ class Landscape:
                 containerd={"sandboxImage": pause, "registries": [self._cache_entry()]},
             )
             self.control.install(self.upstream.publish_program(program))
-            self._gardenlet.create()
-            self._gardenlet.enable()
+            self.gardenlet.create()
+            self.gardenlet.enable()
             self.control.wait_for_webhook()
             self.control.wait_for_bootstrapper()
             self._garden.wait()
         except BaseException:
             self.close()
             raise
-
-    @property
-    def gardenlet(self) -> Gardenlet:
-        return self._gardenlet
 
     @property
     def names(self) -> dict[str, str]:
@@ -78,7 +74,7 @@ class Landscape:
 
     def osc(self) -> Object:
         """Return the OperatingSystemConfig as nodes get it now."""
-        return self._gardenlet.config()
+        return self.gardenlet.config()
 
     def join(self, *numbers: int) -> list[Node]:
         """Add nodes, all at once: machines with addresses that end in these numbers."""
@@ -98,13 +94,13 @@ class Landscape:
             return node
 
         for machine in machines:
-            self._gardenlet.register(machine.name, machine.address)
+            self.gardenlet.register(machine.name, machine.address)
         with ThreadPoolExecutor(len(machines)) as executor:
             return list(executor.map(join, machines))
 
     def leave(self, node: Node) -> None:
         """Remove a node for good."""
-        self._gardenlet.deregister(node.name)
+        self.gardenlet.deregister(node.name)
         del self.nodes[node.name]
         node.close()
         shutil.rmtree(self._directory / node.name)
@@ -121,9 +117,9 @@ class Landscape:
         Raises:
             DeniedError: the garden does not allow it.
         """
-        shoot = self._gardenlet.shoot(config)
+        shoot = self.gardenlet.shoot(config)
         self._garden.admission.validate(shoot)
-        self._gardenlet.configure(shoot)
+        self.gardenlet.configure(shoot)
 
     def stop_bootstrapper(self) -> None:
         """Take the bootstrapper away."""

@@ -95,18 +95,17 @@ class Pod:
         return named if isinstance(named, int) else int(ports[named])
 
     def _start(self, variables: Mapping[str, str]) -> None:
-        mounts: list[Path | str] = []
+        mounts: list[tuple[Path | str, str]] = []
         for mount in [*self.container.get("volumeMounts", ()), *self._service_account()]:
             source = self._directory / "volumes" / mount["name"]
-            mounts += [source if source.exists() else _MEMORY, mount["mountPath"]]
-        # An emptyDir last: it may hide the directories of the others.
-        pairs = sorted(zip(mounts[::2], mounts[1::2], strict=True), key=lambda pair: pair[0] == _MEMORY)
+            mounts.append((source if source.exists() else _MEMORY, mount["mountPath"]))
+        mounts.sort(key=lambda mount: mount[0] == _MEMORY)  # one over /tmp may hide the others' directories
         run = self._directory / f"run-{next(_counter)}"
         run.mkdir()
         kept = dict.fromkeys(map(str, (ROOT, sys.prefix, sys.base_prefix)))
         script = Path(__file__).with_name("pod.sh")
         command: list[str | Path] = ["unshare", "--mount", "bash", script, run, *kept, "--"]
-        command += [*itertools.chain.from_iterable(pairs), "--", *self._entry_point()]
+        command += [*itertools.chain.from_iterable(mounts), "--", *self._entry_point()]
         environment = {**variables, **dict(map(self._variable, self.container.get("env", ())))}
         self.process = self._machine.start(command, self._log, environment=environment)
 
