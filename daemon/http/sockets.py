@@ -39,7 +39,8 @@ def cork(sock: socket.socket, *, on: bool) -> None:
 
     What does not fill a packet waits for 0.2 s at most.
     """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+    with contextlib.suppress(OSError):  # what is no TCP has no packets
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
 def share_send_buffers(sock: socket.socket, bodies: int, *, loopback: bool) -> None:
