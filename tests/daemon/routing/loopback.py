@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address
 
@@ -41,7 +41,11 @@ class Others:
         return self.candidates
 
 
-def make_router(source: Others, metrics: Metrics | None = None) -> Libp2pRouter:
+def make_router(
+    source: Others,
+    metrics: Metrics | None = None,
+    own: Callable[[int], Iterable[IPv4Address | IPv6Address]] = own_addresses,
+) -> Libp2pRouter:
     """Make a router; the first one that is made is where others begin."""
     router = Libp2pRouter(
         PrivateKey.generate(),
@@ -50,7 +54,7 @@ def make_router(source: Others, metrics: Metrics | None = None) -> Libp2pRouter:
         PORT,
         metrics.resolve_duration if metrics else None,
         limits=LIMITS,
-        own_addresses=own_addresses,
+        own_addresses=own,
     )
     if not source.candidates:
         info = router.info()

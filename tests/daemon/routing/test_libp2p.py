@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -56,6 +57,27 @@ async def test_a_record_for_somebody_else_is_refused() -> None:
         honest = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (two.info(), victim))
         await DhtNetwork(two._host).send(one.info(), [honest])
         assert [peer.id for peer in await find(one, DIGEST)] == [str(two.info().id)]
+
+
+async def test_loopback_is_nobody_elses_address() -> None:
+    """A hostile peer must not be able to send a node to itself."""
+    named = ("/ip6/::1", "/ip6/::ffff:127.0.0.9", "/ip4/0.0.0.0", "/ip4/127.0.0.9", "/ip4/203.0.113.7")
+
+    source = loopback.Others()
+    hostile = loopback.make_router(source)
+    node = loopback.make_router(
+        source, own=lambda version: [IPv4Address("192.0.2.1")] if version == 4 else []
+    )
+    async with loopback.running(hostile, node):
+        await loopback.until_known(node, 1)
+        addresses = tuple(Multiaddr.parse(f"{ip}/tcp/5001") for ip in named)
+        record = PeerInfo(hostile.info().id, addresses)
+        message = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (record,))
+        await DhtNetwork(hostile._host).send(replace(node.info(), addresses=()), [message])
+        (found,) = await find(node, DIGEST)
+        assert [str(ip) for ip in found.addresses] == ["127.0.0.1", "203.0.113.7"], (
+            "it is connected from there"
+        )
 
 
 async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
