@@ -46,9 +46,13 @@ class Node:
         log = logs / machine.name
         log.mkdir(parents=True)
         self.systemd = Systemd(self, log)
-        self._write_containerd()
-        self.systemd.enable(CONTAINERD)
-        self.systemd.boot()
+        try:
+            self._write_containerd()
+            self.systemd.enable(CONTAINERD)
+            self.systemd.boot()
+        except BaseException:
+            self.systemd.close()
+            raise
 
     @property
     def name(self) -> str:
