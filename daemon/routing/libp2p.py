@@ -159,7 +159,10 @@ class Libp2pRouter:
 def _is_anothers(ip: IPv4Address | IPv6Address, *, on_loopback: bool) -> bool:
     """Tell whether another node can be at an address that it names.
 
-    Loopback is this node itself, which nobody shall have it ask, unless all nodes are on one machine.
+    Loopback is this node itself, which nobody shall have it ask, unless all nodes are on one machine;
+    link-local addresses, which nodes never announce, are its cloud's metadata service, say.
     """
     real = (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
-    return not (real.is_unspecified or real.is_multicast or (real.is_loopback and not on_loopback))
+    if real.is_loopback:
+        return on_loopback
+    return not (real.is_unspecified or real.is_multicast or real.is_link_local)

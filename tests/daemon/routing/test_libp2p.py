@@ -59,9 +59,10 @@ async def test_a_record_for_somebody_else_is_refused() -> None:
         assert [peer.id for peer in await find(one, DIGEST)] == [str(two.info().id)]
 
 
-async def test_loopback_is_nobody_elses_address() -> None:
-    """A hostile peer must not be able to send a node to itself."""
-    named = ("/ip6/::1", "/ip6/::ffff:127.0.0.9", "/ip4/0.0.0.0", "/ip4/127.0.0.9", "/ip4/203.0.113.7")
+async def test_loopback_and_link_local_are_nobody_elses_addresses() -> None:
+    """A hostile peer must not be able to send a node to itself, or to what only it can reach."""
+    named = ("/ip6/::1", "/ip6/::ffff:127.0.0.9", "/ip4/0.0.0.0", "/ip4/127.0.0.9", "/ip4/169.254.169.254")
+    named += ("/ip4/203.0.113.7",)
 
     source = loopback.Others()
     hostile = loopback.make_router(source)
