@@ -11,9 +11,11 @@ import asyncio
 import itertools
 import logging
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -73,14 +75,16 @@ def run(settings: ControllerSettings) -> None:
 
 async def _run(settings: ControllerSettings, make: Callable[[], _Controller]) -> None:
     controller = make()
+    controller.obey()
 
     def show() -> None:
         controller.show()  # that of today
 
     async with served(settings.address, settings.health_port, show):
         while not await controller.run():
-            await asyncio.sleep(_PAUSE_SECONDS)
             controller = make()
+            controller.obey()
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 class _Controller:
@@ -105,6 +109,12 @@ class _Controller:
         self._stop = asyncio.Event()
         self._broken: BaseException | None = None
 
+    def obey(self) -> None:
+        """Stop when told to, from now on; kopf itself does so only once it runs."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+
     async def run(self) -> bool:
         """Run, and return whether that has ended because it was told to stop.
 
@@ -114,7 +124,8 @@ class _Controller:
         Raises:
             Exception: a mistake of ours.
         """
-        await self._until_served()
+        if not await self._is_served():
+            return True
         registry = kopf.OperatorRegistry()
         group, version = EXTENSION.api_version.split("/")
         kopf.on.login(registry=registry)(self._log_in)
@@ -136,19 +147,24 @@ class _Controller:
             raise self._broken
         return True
 
-    async def _until_served(self) -> None:
-        """Wait for the custom resource: kopf looks for it once, and without it would watch nothing for ever.
+    async def _is_served(self) -> bool:
+        """Wait for the custom resource, and return whether it has come before the order to stop.
 
-        An API server that has just started may not know it yet.
+        kopf looks for it once, and without it would watch nothing for ever; an API server that has just
+        started may not know it yet.
         """
-        while True:
+        while not self._stop.is_set():
             try:
                 if await self._client.serves(EXTENSION):
-                    return
+                    return True
                 _log.warning("the API server does not know Extensions yet")
             except ApiError as error:
                 _log.warning("what the API server knows cannot be told: %s", error)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE_SECONDS):
+                    await self._stop.wait()
+        await self._client.close()
+        return False
 
     def show(self) -> None:
         """Put the figures in order."""

@@ -192,6 +192,16 @@ async def test_an_api_server_that_does_not_know_extensions_yet_is_waited_for(
     assert len(waits) == 2
 
 
+@pytest.mark.skipif(REAL is not None, reason="a real API server's resources are not all a test's own")
+async def test_while_it_waits_it_can_be_told_to_stop(seed: Seed, tmp_path: Path) -> None:
+    server = seed.server
+    assert server is not None
+    server.fail("GET", "extensions.gardener.cloud/v1alpha1", 404, times=1000)
+    async with controller(seed, tmp_path) as running, asyncio.timeout(30):
+        while not any("does not know Extensions yet" in line["message"] for line in running.lines):
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.skipif(REAL is not None, reason="a real API server does not go away when it is asked to")
 async def test_an_api_server_that_goes_away_comes_back(seed: Seed, tmp_path: Path) -> None:
     server = seed.server
