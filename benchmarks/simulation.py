@@ -30,8 +30,8 @@ MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
 """Nodes of a connected cluster that take part where load does not matter; the others only answer."""
-MAX_PARTITION = 5_000
-"""Nodes of the largest cluster that is cut in halves: nobody has the hours for 10,000."""
+MAX_PARTITION = 500
+"""Nodes of the largest cluster that is cut in halves; every node then looks for all whom it has lost."""
 MAX_LOSSY = 200
 """Nodes of the largest cluster whose messages get lost; every loss takes tables apart, and timeouts."""
 KEYS = 1_000
@@ -53,19 +53,6 @@ async def connected(cluster: Cluster, size: int) -> list[Port]:
         cluster.run(port)
     await asyncio.sleep(60)
     return sample
-
-
-async def whole(cluster: Cluster, size: int) -> None:
-    """Fill a cluster with nodes that all take part, joined or connected."""
-    if size <= MAX_JOINING:
-        await grow(cluster, size)
-        return
-    for _ in range(size):
-        cluster.make()
-    cluster.connect_all()
-    for port in cluster.ports:
-        cluster.run(port)
-    await asyncio.sleep(60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +231,10 @@ def load_section(sizes: Sequence[int]) -> str:
 async def churned(size: int, intervals: int) -> list[float]:
     """Return the success of searches of each interval, a tenth of the nodes being replaced in each."""
     async with new_cluster() as cluster:
-        await whole(cluster, size)
+        await grow(cluster, size)
         contents = Contents(cluster)
         for port in cluster.ports:
-            contents.give(port, 5 if size <= MAX_JOINING else 1)
+            contents.give(port, 5)
         await asyncio.sleep(120)
         return [success(found) for found in await churn(contents, intervals, 5, 2_000)]
 
@@ -276,9 +263,9 @@ def churn_section(sizes: Sequence[int]) -> str:
     lines: dict[str, list[Point]] = {"evenly": [], "at once, tables stale": []}
     for size in sizes:
         for how, line in lines.items():
-            if how == "evenly":
+            if how == "evenly" and size <= MAX_JOINING:
                 found = churned(size, 4 if size <= 200 else 1)
-            elif size >= 200:
+            elif how != "evenly" and size >= 200:
                 found = [stale(size)]
             else:
                 continue
@@ -293,10 +280,10 @@ def churn_section(sizes: Sequence[int]) -> str:
 async def healed(size: int, apart: float) -> list[float]:
     """Return the success of searches across a cut: before it is mended, just after, and every minute."""
     async with new_cluster() as cluster:
-        await whole(cluster, size)
+        await grow(cluster, size)
         contents = Contents(cluster)
         for port in cluster.ports:
-            contents.give(port, 2 if size <= MAX_JOINING else 1)
+            contents.give(port, 2)
         await asyncio.sleep(120)
         return [success(found) for found in await heal(contents, apart, 12, 100)]
 

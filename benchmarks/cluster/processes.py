@@ -98,7 +98,8 @@ class Cluster:
             before = now
 
     async def _cpu_seconds(self) -> float:
-        return sum([(await process.call("usage"))[0] for process in self.processes])
+        usages = [await process.call("usage") for process in self.processes]
+        return float(sum(seconds for seconds, _ in usages))
 
     async def records(self) -> int:
         """Return how many provider records all nodes hold."""
