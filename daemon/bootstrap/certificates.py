@@ -13,8 +13,8 @@ class CertificateError(Exception):
 def client_context(directory: Path | None) -> ssl.SSLContext:
     """Read the files of a directory: ``ca.crt``, and ``tls.crt`` with ``tls.key``. Each may be missing.
 
-    Without an authority the system's are trusted. Certificates are judged as Go does, as upstream and the
-    bootstrapper are written in it: extensions that OpenSSL asks for since Python 3.13 are not needed.
+    Without an authority the system's are trusted. Certificates are judged as Go does, in which
+    upstream is written: extensions that OpenSSL asks for since Python 3.13 are not needed.
 
     Raises:
         CertificateError: a file cannot be read or used, or there is a certificate without key or key without

@@ -24,19 +24,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         invocation = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
     except HelpRequested as request:
-        sys.stdout.write(help_text(request.command))
-        return 0
+        return _print(help_text(request.command))
     except UsageError as error:
         name = f"spegel {error.command}" if error.command else "spegel"
         sys.stderr.write(f"{name}: {error} (see `{name} --help`)\n")
         return EXIT_USAGE
     command = invocation.command
     if isinstance(command, Version):
-        from daemon.cli.version import print_version
+        from daemon.cli.version import version_text
 
-        print_version(command)
-        return 0
+        return _print(version_text(command))
     return _run_logged(command, invocation.common.log_level)
+
+
+def _print(text: str) -> int:
+    """Print on standard output; return the exit code."""
+    if sys.stdout is None:  # so Python says that it was closed from the start
+        sys.stderr.write("spegel: standard output is closed\n")
+        return EXIT_FAILED
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # Python must not try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write(f"spegel: standard output: {error.strerror}\n")
+        return EXIT_FAILED
+    return 0
 
 
 def _run_logged(command: _Logged, level: int) -> int:

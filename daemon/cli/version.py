@@ -14,19 +14,18 @@ DISTRIBUTION = "gardener-extension-registry-spegel"
 _LIBRARIES = ("cryptography", "grpclib", "h2", "httptools", "prometheus-client", "protobuf")
 
 
-def print_version(command: Version) -> None:
-    """Print what this program is made of, on standard output."""
+def version_text(command: Version) -> str:
+    """Return what this program is made of, as text to print."""
     if command.format == "json":
         document = {
             "build": {"version": version(), "commit": _commit(), "pythonVersion": platform.python_version()},
             "runtime": {"distro": _distro(), "os": sys.platform, "arch": os.uname().machine},
             "libraries": _libraries(),
         }
-        sys.stdout.write(f"{json.dumps(document)}\n")
-        return
+        return f"{json.dumps(document)}\n"
     libraries = ", ".join(f"{name} {number}" for name, number in _libraries().items())
-    sys.stdout.write(f"spegel version {version()} {_commit()}".rstrip() + "\n")
-    sys.stdout.write(f"Python {platform.python_version()}, {libraries}\n")
+    first = f"spegel version {version()} {_commit()}".rstrip()
+    return f"{first}\nPython {platform.python_version()}, {libraries}\n"
 
 
 def version() -> str:

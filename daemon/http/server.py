@@ -98,11 +98,11 @@ class Server:
         for connection in list(self._connections):
             connection.drain()
         if not await self._emptied(seconds):
-            logger.info("cutting %d connections that did not end in time", len(self._connections))
+            logger.info("connections that did not end in time are cut: %d", len(self._connections))
             for connection in list(self._connections):
                 connection.abort()
             if not await self._emptied(_RELEASE):
-                logger.warning("%d connections do not let go", len(self._connections))
+                logger.warning("connections that do not let go: %d", len(self._connections))
         if self._timer is not None:
             self._timer.cancel()
 

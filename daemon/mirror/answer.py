@@ -6,6 +6,7 @@ asked; an answer that does not is no answer, however it is framed.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MANIFEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a manifest: what the distribution specification tells registries to take at least."""
 
+_EMPTY = frozenset(f"{name}:{hashlib.new(name).hexdigest()}" for name in ("sha256", "sha512"))
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,18})")
@@ -71,7 +73,10 @@ def agree(wanted: Wanted, head: ResponseHead, size: int | None = None) -> Offer:
     first, total = _range(wanted, head, length)
     if size is not None and total != size:
         raise PeerError(Fault.REFUSED, f"the content has {total} bytes here and {size} elsewhere")
-    return Offer(_digest(wanted, head), _media_type(wanted, head, total), total, first, length, head.reusable)
+    digest = _digest(wanted, head)
+    if total == 0 and digest not in _EMPTY:
+        raise PeerError(Fault.LIED, "the content is empty, and its digest is not that of nothing")
+    return Offer(digest, _media_type(wanted, head, total), total, first, length, head.reusable)
 
 
 def _check_status(wanted: Wanted, head: ResponseHead) -> None:

@@ -6,8 +6,8 @@ FLOOR = 64 * 1024
 """Bytes per second of waiting: any node that is well delivers more, even in the middle of a rush."""
 WINDOW = 5.0
 """Seconds of waiting after which a peer is judged."""
-SILENCE = 30.0
-"""Seconds without a byte after which a peer counts as dead."""
+SILENCE = 10.0
+"""Seconds without a byte after which a peer counts as dead, even where there is no other."""
 
 
 class Pace:

@@ -68,6 +68,21 @@ def test_version_as_text_and_as_json() -> None:
     assert document["runtime"]["os"] == "linux"
 
 
+@pytest.mark.parametrize("arguments", ["--help", "version"])
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "is closed")]
+)
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(
+    arguments: str, redirection: str, reason: str
+) -> None:
+    command = f'exec "{sys.executable}" -m daemon {arguments} {redirection}'
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 1
+    assert result.stderr.startswith("spegel: standard output")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_version_imports_nothing_of_the_daemon() -> None:
     code = "import sys; from daemon.cli.main import main; main(['version']); print('\\n', *sys.modules)"
     loaded = subprocess.run(

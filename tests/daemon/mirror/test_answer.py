@@ -64,6 +64,9 @@ class TestBlob:
     def test_may_be_empty(self) -> None:
         assert agree(blob(b""), head(docker_content_digest=None, content_length="0")).length == 0
 
+    def test_may_be_empty_only_where_the_digest_is_that_of_nothing(self) -> None:
+        assert fault(blob(DATA), head(content_length="0")) is Fault.LIED
+
     def test_keeps_its_media_type_without_parameters(self) -> None:
         assert (
             agree(blob(DATA), head(content_type="Application/X-Tar; a=b")).media_type == "application/x-tar"

@@ -16,6 +16,7 @@ from daemon.mirror.answer import UnsatisfiableError
 from daemon.mirror.connection import Connection
 from daemon.mirror.fault import PeerError
 from daemon.mirror.history import Outcome
+from daemon.mirror.pace import SILENCE
 from daemon.mirror.relay import Relay
 from daemon.oci.errors import OciError
 from tests.daemon.mirror.peers import (
@@ -349,7 +350,7 @@ class TestSlowPeer:
             _, taken = await pull(stage.mirror, blob(DATA))
             assert taken.data == DATA[:1000]
             assert taken.cut is not None
-            assert now() == pytest.approx(30, abs=1)
+            assert now() == pytest.approx(SILENCE, abs=1)
 
     @virtual_time
     async def test_that_is_as_fast_as_the_network_is_kept(self) -> None:
