@@ -22,7 +22,7 @@ from daemon.kademlia.parameters import ADDRESS_VALIDITY, RECORD_VALIDITY
 from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
 
-MAX_KEYS = 40_000
+MAX_KEYS = 30_000
 MAX_PER_KEY = 48
 MAX_PER_PROVIDER = 10_000
 MAX_PROVIDERS = 4096
