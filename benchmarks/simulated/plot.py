@@ -32,10 +32,10 @@ def line_chart(
     y_first, y_last = y_ticks[0], y_ticks[-1]
 
     def x_at(x: float) -> float:
-        return LEFT + (scale(x) - x_first) / (x_last - x_first) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (scale(x) - x_first) / (x_last - x_first or 1) * (WIDTH - LEFT - RIGHT)
 
     def y_at(y: float) -> float:
-        return HEIGHT - BOTTOM - (y - y_first) / (y_last - y_first) * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (y - y_first) / (y_last - y_first or 1) * (HEIGHT - TOP - BOTTOM)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
