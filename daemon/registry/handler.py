@@ -156,11 +156,7 @@ class Registry:
     async def _ask_store(self, request: Request, target: Target) -> Response | None:
         try:
             digest = target.digest or await self._facts.resolve(target.key)
-            if (
-                self._origins
-                and target.digest
-                and await self._origins.withhold(digest, target.registry, target.name)
-            ):
+            if self._origins and await self._origins.withhold(digest, target.registry, target.name):
                 raise target.unknown(f"{digest} is filtered out on this node")
             if target.kind == "manifest":
                 return await self._local_manifest(request, target, digest)

@@ -25,8 +25,12 @@ class Patience:
         return SHORT_LIMIT if now < self._suspect_until else LIMIT
 
     def exhausted(self, now: float) -> None:
-        """Note that it did not answer within the limit."""
-        self._suspect_until = now + MEMORY
+        """Note that it did not answer within the limit.
+
+        The short limit proves nothing: a store that is only slow must get a chance to show that it answers.
+        """
+        if now >= self._suspect_until:
+            self._suspect_until = now + MEMORY
 
     def answered(self) -> None:
         """Note that it did."""

@@ -41,7 +41,9 @@ class FileContent:
         buffer = bytearray(count)
         try:
             # What is in the page cache costs no thread, whose start takes longer than reading a manifest.
-            return bytes(memoryview(buffer)[: os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)])
+            got = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
+            if got or offset >= self._size:  # Linux 5.9 and 5.10 may say 0 before the end (preadv2(2), BUGS)
+                return bytes(memoryview(buffer)[:got])
         except OSError as error:
             if error.errno not in _WOULD_WAIT:
                 raise

@@ -244,7 +244,11 @@ async def test_what_is_filtered_out_is_not_to_be_had_under_another_name(store: F
         note("docker.io/team/secret")
         assert await answers(node, "any/name") == {404}
         assert await answers(node, "any/name", "?ns=docker.io") == {404}
+        store.add("docker.io/team/public:1", IMAGE)
+        by_tag = "/v2/team/public/manifests/1?ns=docker.io"
+        assert (await node.ask(by_tag, MIRRORED)).status == 404, "nor by a tag whose digest is not given"
         note("docker.io/team/secret", "docker.io/team/public")
+        assert (await node.ask(by_tag, MIRRORED)).status == 200
         assert await answers(node, "any/name") == {200}
         calls = len(store.calls)
         assert (await node.ask(f"/v2/any/manifests/{IMAGE.index}")).status == 200

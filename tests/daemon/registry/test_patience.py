@@ -11,11 +11,13 @@ def test_a_store_that_hung_gets_little_time_for_a_while() -> None:
     assert patience.limit(LIMIT + MEMORY) == LIMIT
 
 
-def test_a_store_that_goes_on_hanging_is_remembered_for_longer() -> None:
+def test_a_store_that_is_slower_than_the_short_limit_gets_a_chance_again_and_again() -> None:
     patience = Patience()
-    patience.exhausted(0)
-    patience.exhausted(MEMORY / 2)
-    assert patience.limit(MEMORY) == SHORT_LIMIT
+    for start in (0, MEMORY, 2 * MEMORY):
+        assert patience.limit(start) == LIMIT
+        patience.exhausted(start)
+        patience.exhausted(start + MEMORY / 2)
+        assert patience.limit(start + MEMORY - 0.1) == SHORT_LIMIT
 
 
 def test_one_answer_makes_up_for_it() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from daemon.oci.digest import Digest
 from daemon.store.base import Event, EventKind, NotFoundError, StoreError
+from daemon.store.files import FileContent
 from daemon.store.layout import LayoutStore
 from tests.daemon.images import TestImage, encode, make_image
 from tests.daemon.store.conformance import ALPINE, PAUSE, StoreConformance, watching
@@ -196,3 +197,16 @@ async def test_a_watch_waits_for_a_directory_that_is_not_there_yet(tmp_path):
         Layout(tmp_path / "layout")
         assert await first == Event(EventKind.RESYNC)
         await events.aclose()
+
+
+async def test_a_kernel_that_says_nothing_is_there_before_the_end_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """preadv2(2), BUGS: RWF_NOWAIT on Linux 5.9 and 5.10."""
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    content = FileContent(os.open(file, os.O_RDONLY))
+    assert await content.read(3, 10) == b"tent"
+    assert await content.read(7, 10) == b""
+    content.close()
