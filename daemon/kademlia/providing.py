@@ -38,6 +38,7 @@ class Providing:
         self._changed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._explored = ExploredRegions()
+        self._greeted: set[bytes] = set()  # who is being told of all keys
         self.gate = asyncio.Event()
         """Set while the node knows the network well enough."""
 
@@ -53,8 +54,12 @@ class Providing:
         self._changed.set()
 
     def greet(self, peer: PeerInfo) -> None:
-        """Tell a newcomer of all keys, since it is among the nearest to each."""
-        if self._tasks is not None:
+        """Tell a newcomer of all keys, since it is among the nearest to each.
+
+        Who comes and goes while it is being told is not told twice at a time.
+        """
+        if self._tasks is not None and peer.id.raw not in self._greeted:
+            self._greeted.add(peer.id.raw)
             self._tasks.create_task(self._tell_all(peer))
 
     async def run(self) -> None:
@@ -67,6 +72,7 @@ class Providing:
                         workers.create_task(self._work())
             finally:
                 self._tasks = None
+                self._greeted.clear()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,9 +144,12 @@ class Providing:
     async def _tell_all(self, peer: PeerInfo) -> None:
         own = self._own_record()
         keys = list(self._schedule)
-        for start in range(0, len(keys), BATCH):
-            if own is None or not await self._tell(peer, keys[start : start + BATCH], own):
-                return
+        try:
+            for start in range(0, len(keys), BATCH):
+                if own is None or not await self._tell(peer, keys[start : start + BATCH], own):
+                    return
+        finally:
+            self._greeted.discard(peer.id.raw)
 
     async def _tell(self, peer: PeerInfo, keys: Iterable[bytes], own: PeerInfo) -> bool:
         messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in keys]
