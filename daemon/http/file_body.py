@@ -48,7 +48,6 @@ class FileBody:
         self._end = first + length
         self._length = length
         self._cap = cap
-        self._allowed = 0
         self._sent = sent
 
     @property
@@ -79,48 +78,48 @@ class FileBody:
     async def _send_file(self, source: int, sink: Sink) -> bool:
         """Return False when the file system cannot do it."""
         target = sink.fileno()
-        while self._offset < self._end:
-            step = await self._step(SENDFILE_STEP, sink)
-            try:
-                count = os.sendfile(target, source, self._offset, step)
-            except BlockingIOError:
-                await sink.writable()
-                continue
-            except OSError as error:
-                if error.errno in _NO_SENDFILE:
-                    return False
-                raise
-            self._count(count)
-            if count < step:
-                await sink.writable()
-            else:
-                await asyncio.sleep(0)  # others' turn
+        end = self._offset
+
+        def send() -> bool:
+            self._count(os.sendfile(target, source, self._offset, min(SENDFILE_STEP, end - self._offset)))
+            return self._offset < end
+
+        try:
+            while self._offset < self._end:
+                end = self._offset + await self._allow(COPY_STEP, sink)
+                await sink.pump(send)
+        except OSError as error:
+            if error.errno in _NO_SENDFILE:
+                return False
+            raise
         return True
 
     async def _copy(self, sink: Sink) -> None:
         while self._offset < self._end:
-            step = await self._step(COPY_STEP, sink)
-            data = await self._content.read(self._offset, step)
-            await sink.send(data)
-            self._count(len(data))
+            end = self._offset + await self._allow(COPY_STEP, sink)
+            while self._offset < end:
+                data = await self._content.read(self._offset, min(COPY_STEP, end - self._offset))
+                await sink.send(data)
+                self._count(len(data))
 
-    async def _step(self, most: int, sink: Sink) -> int:
-        """Return how much may be sent next, once the cap allows it."""
-        step = min(most, self._end - self._offset)
+    async def _allow(self, step: int, sink: Sink) -> int:
+        """Return how much may be sent next: all that is left, or a step once the cap allows it.
+
+        Steps are small, so that with many transfers none is silent for so long that its receiver gives it up.
+        """
+        left = self._end - self._offset
         if self._cap is None:
-            return step
-        if self._allowed == 0:
-            wait = self._cap.reserve(step, asyncio.get_running_loop().time())
-            self._allowed = step
-            if wait > 0:
-                await _pause(wait, sink)
-        return min(step, self._allowed)
+            return left
+        step = min(step, left)
+        wait = self._cap.reserve(step, asyncio.get_running_loop().time())
+        if wait > 0:
+            await _pause(wait, sink)
+        return step
 
     def _count(self, count: int) -> None:
         if count == 0:
             raise TruncatedError(f"content ended {self._end - self._offset} bytes early")
         self._offset += count
-        self._allowed = max(0, self._allowed - count)
         self._sent(count)
 
 

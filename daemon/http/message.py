@@ -37,6 +37,12 @@ class Sink(Protocol):
     async def writable(self) -> None:
         """Wait until the socket takes more."""
 
+    async def pump(self, step: Callable[[], bool]) -> None:
+        """Call ``step`` whenever the socket takes more, until it returns False.
+
+        BlockingIOError is no failure there. Costs less than ``writable``, after which a task has to be woken.
+        """
+
     async def send(self, data: bytes | memoryview) -> None:
         """Write all of ``data``."""
 

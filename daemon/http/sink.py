@@ -7,6 +7,7 @@ import fcntl
 import socket
 import sys
 import termios
+from collections.abc import Callable
 
 
 class SocketSink:
@@ -37,15 +38,41 @@ class SocketSink:
         Raises:
             TimeoutError: it did not for too long.
         """
-        self._stalled_at = self._loop.time() + self._stall
-        self._queued = self._queue()
+        await self.pump(lambda: False)
+
+    async def pump(self, step: Callable[[], bool]) -> None:
+        """Call ``step`` whenever the socket takes more, until it returns False.
+
+        Raises:
+            TimeoutError: the socket took no more for too long.
+            Exception: what ``step`` raises, but for BlockingIOError.
+        """
+        self._progress()
         self._waiter = self._loop.create_future()
-        self._loop.add_writer(self._socket, self._wake)
+        self._loop.add_writer(self._socket, self._turn, self._waiter, step)
         try:
             await self._waiter
         finally:
             self._loop.remove_writer(self._socket)
             self._waiter = None
+
+    def _turn(self, waiter: asyncio.Future[None], step: Callable[[], bool]) -> None:
+        if waiter.done():
+            return
+        try:
+            more = step()
+        except BlockingIOError:
+            return
+        except Exception as error:  # noqa: BLE001  # whoever pumps gets it
+            waiter.set_exception(error)
+            return
+        self._progress()
+        if not more:
+            waiter.set_result(None)
+
+    def _progress(self) -> None:
+        self._stalled_at = self._loop.time() + self._stall
+        self._queued = self._queue()
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write all of ``data``.
@@ -89,7 +116,3 @@ class SocketSink:
     def _queue(self) -> int:
         """Return the bytes that the client has not acknowledged."""
         return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

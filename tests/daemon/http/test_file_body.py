@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -56,6 +57,10 @@ class Pipe:
 
     async def writable(self) -> None:
         raise AssertionError
+
+    async def pump(self, step: Callable[[], bool]) -> None:
+        while step():
+            await asyncio.sleep(0)  # as an event loop that asks the socket between two steps
 
     async def send(self, data: bytes | memoryview) -> None:
         self.received += data
@@ -177,6 +182,22 @@ async def test_no_step_is_longer_than_its_bound_and_transfers_take_turns(
     assert all(len(set(turns[start : start + 3])) == 3 for start in range(0, 18, 3))
     for body in bodies:
         await body.aclose()
+
+
+async def test_steps_are_small_where_there_is_a_cap(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With steps of some MB, many transfers would each be silent for so long that receivers give them up."""
+    real = os.sendfile
+
+    def sendfile(out: int, source: int, offset: int, count: int) -> int:
+        assert count <= COPY_STEP
+        return real(out, source, offset, count)
+
+    monkeypatch.setattr(file_body.os, "sendfile", sendfile)
+    body = FileBody(File(path), 0, len(DATA), cap=TokenBucket(rate=1e12, burst=1e12))
+    with open(os.devnull, "wb") as null:  # noqa: PTH123
+        await body.write_to(Pipe(null.fileno()))
+    assert body.sent == len(DATA)
+    await body.aclose()
 
 
 @virtual_time

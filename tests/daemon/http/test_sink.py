@@ -58,3 +58,50 @@ async def test_a_client_that_takes_little_is_waited_for() -> None:
             assert not sending.done()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_steps_are_taken_until_one_is_the_last() -> None:
+    with joined() as (server, _):
+        left = iter([None, True, None, True, False])
+
+        def step() -> bool:
+            more = next(left)
+            if more is None:
+                raise BlockingIOError
+            return more
+
+        await SocketSink(server, STALL).pump(step)
+        assert not list(left)
+
+
+async def test_what_a_step_raises_ends_the_steps() -> None:
+    with joined() as (server, _):
+        taken = []
+
+        def step() -> bool:
+            taken.append(True)
+            raise ConnectionResetError("gone")
+
+        sink = SocketSink(server, STALL)
+        with pytest.raises(ConnectionResetError, match="gone"):
+            await sink.pump(step)
+        await asyncio.sleep(0)
+        assert len(taken) == 1
+
+
+async def test_no_step_is_taken_for_whoever_has_given_up() -> None:
+    with joined() as (server, _):
+        taken = []
+
+        def step() -> bool:
+            taken.append(True)
+            return True
+
+        pumping = asyncio.create_task(SocketSink(server, STALL).pump(step))
+        while not taken:
+            await asyncio.sleep(0)
+        pumping.cancel()
+        await asyncio.gather(pumping, return_exceptions=True)
+        count = len(taken)
+        await asyncio.sleep(0)
+        assert len(taken) == count

@@ -332,6 +332,12 @@ class SocketSink:
         finally:
             loop.remove_writer(self._socket)
 
+    async def pump(self, step: Callable[[], bool]) -> None:
+        more = True
+        while more:
+            await self.writable()
+            more = step()
+
     async def send(self, data: bytes | memoryview) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
