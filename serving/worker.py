@@ -184,6 +184,11 @@ class Worker(ThreadWorker):
         self._watch(conn, self._collect if conn.greeted else self._first_word)
         self._arriving[conn] = None
 
+    def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
+        """Take up a kept connection again, unless it was dropped by what happened at the same moment."""
+        if conn in self.keepalived_conns:
+            super().on_client_socket_readable(conn, client)
+
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answer a request; neither reading a rest of it nor writing the answer takes forever."""
         conn.sock.settimeout(self.app.options.client_timeout_seconds)
@@ -323,9 +328,13 @@ class Worker(ThreadWorker):
         conn.close()
 
     def _watch(self, conn: Connection, callback: Callable[[Connection], None]) -> None:
+        def readable(_: object) -> None:
+            if conn.descriptor is not None:  # not dropped by what happened at the same moment
+                callback(conn)
+
         # By descriptor: the socket becomes another object when TLS is put around it.
         conn.descriptor = conn.sock.fileno()
-        self.poller.register(conn.descriptor, selectors.EVENT_READ, lambda _: callback(conn))
+        self.poller.register(conn.descriptor, selectors.EVENT_READ, readable)
 
     def _unwatch(self, conn: Connection) -> None:
         if conn.descriptor is not None:
