@@ -68,7 +68,7 @@ def read_setup(osc: Mapping[str, Any]) -> Setup | None:
     Raises:
         DemoError: it gives them one that containerd would not ask for the demo's image.
     """
-    spec = osc["spec"]
+    spec = osc.get("spec") or {}
     containerd = (spec.get("criConfig") or {}).get("containerd") or {}
     units, files = spec.get("units") or (), spec.get("files") or ()
     content = (

@@ -81,10 +81,11 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._running and isinstance(error, Exception):
-            # Perhaps it is because a process ends, which says more.
-            await asyncio.wait(
-                self._running.values(), timeout=_AFTERMATH, return_when=asyncio.FIRST_COMPLETED
-            )
+            # Perhaps it is because a process ends, which says more; then this task is cancelled.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(
+                    self._running.values(), timeout=_AFTERMATH, return_when=asyncio.FIRST_COMPLETED
+                )
         stopping = asyncio.create_task(self._stop())
         while not stopping.done():
             with contextlib.suppress(asyncio.CancelledError):  # another reason to end; it changes nothing
