@@ -172,6 +172,8 @@ class _Term:
 
 def _state(extension: Mapping[str, Any]) -> str:
     state = str((last_operation(extension) or {}).get("state") or "none")
-    error = (extension.get("status") or {}).get("lastError") or {}
-    is_the_users = CONFIGURATION_PROBLEM in (error.get("codes") or ())
-    return "Misconfigured" if state == "Error" and is_the_users else state
+    error = (extension.get("status") or {}).get("lastError")
+    if not error:
+        return state
+    # The error stays until all is well: an attempt that is under way does not mend it yet.
+    return "Misconfigured" if CONFIGURATION_PROBLEM in (error.get("codes") or ()) else "Error"
