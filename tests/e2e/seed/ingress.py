@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 from tests.daemon.clients.programs import missing, program
@@ -58,7 +57,6 @@ class Ingress:
         routes = self._find_routes()
         if self._process is not None and routes == self._routes:
             return
-        self._routes = routes
         lines = [f"{host} 127.0.0.1:{port};" for host, port in sorted(routes.items())]
         file = self._directory / "nginx.conf"
         file.write_text(
@@ -69,10 +67,10 @@ class Ingress:
                 routes="\n        ".join(lines),
             )
         )
-        if self._process is None:
-            self._start(file)
-        else:
-            self._process.signal(signal.SIGHUP)
+        # After a reload, the old configuration would be served for a moment more, and nothing tells its end.
+        self.stop()
+        self._start(file)
+        self._routes = routes
 
     def stop(self) -> None:
         """End it."""
