@@ -181,6 +181,46 @@ def raw(bootstrapper: Bootstrapper) -> Any:
     return bootstrapper.tls().wrap_socket(plain, server_hostname="localhost")
 
 
+class Handshake:
+    """A client that keeps the last words of its handshake until it is told to finish."""
+
+    def __init__(self, bootstrapper: Bootstrapper) -> None:
+        self._plain = socket.create_connection(("127.0.0.1", bootstrapper.port), PATIENCE)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = bootstrapper.tls().wrap_bio(self._in, self._out, server_hostname="localhost")
+
+    def __enter__(self) -> Handshake:
+        while not self._is_done():
+            self._plain.sendall(self._out.read())
+            self._in.write(self._plain.recv(65536))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._plain.close()
+
+    def _is_done(self) -> bool:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            return True
+        return False
+
+    def finish(self) -> None:
+        """Say the last words, which leave the connection quiet."""
+        self._plain.sendall(self._out.read())
+
+    def status(self) -> int:
+        """Ask once, and return the answer's status."""
+        self._tls.write(HEAD + b"\r\n")
+        self._plain.sendall(self._out.read())
+        answer = b""
+        while b"\r\n" not in answer:
+            try:
+                answer += self._tls.read(65536)
+            except ssl.SSLWantReadError:
+                self._in.write(self._plain.recv(65536))
+        return int(answer.split()[1])
+
+
 def is_closed(connection: socket.socket) -> bool:
     """Wait until the other side closes."""
     try:
@@ -260,6 +300,32 @@ def test_few_keep_what_tls_takes_while_they_are_quiet(bootstrapper: Bootstrapper
         assert is_closed(quiet[0])
         assert len(bootstrapper.nodes()) == 2
         assert status_of(quiet[-1]) == 200
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["after the handshake", "after an answer"])
+def test_a_connection_may_be_dropped_at_the_moment_at_which_it_speaks(
+    bootstrapper: Bootstrapper, asks: bool
+) -> None:
+    """It makes room for another one, and has something to read, in the same turn of the loop."""
+    bootstrapper.settings |= {
+        "quiet_connections": 16,
+        "client_timeout_seconds": 300,
+        "shutdown_timeout_seconds": 1,
+    }
+    with bootstrapper, contextlib.ExitStack() as connections:
+        bootstrapper.wait_until_ready()
+        oldest, *others = [connections.enter_context(raw(bootstrapper)) for _ in range(16)]
+        for connection in (oldest, *others) if asks else others[-1:]:
+            assert status_of(connection) == 200
+        newest = connections.enter_context(Handshake(bootstrapper))
+        (worker,) = bootstrapper.workers()
+        os.kill(worker, signal.SIGSTOP)
+        newest.finish()
+        oldest.sendall(HEAD)
+        os.kill(worker, signal.SIGCONT)
+        assert newest.status() == 200
+        assert status_of(others[-1]) == 200
+        assert bootstrapper.workers() == [worker]
 
 
 def test_clients_that_take_too_long_are_dropped_and_counted(bootstrapper: Bootstrapper) -> None:
