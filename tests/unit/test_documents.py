@@ -77,7 +77,11 @@ def test_what_an_alias_stands_for_is_a_copy() -> None:
         ("a: !!int ''", "'' is no int"),
         ("a: " + "9" * 5000, "'9999.*\\.\\.\\.' is no int, or too long"),
         ("a: \x00", "offset 3: control characters are not allowed"),
-        ("[" * 100_000, "line 1 column 201: nested more than 200 deep"),
+        ("[" * 300, "line 1 column 201: nested more than 200 deep"),
+        (
+            "[" * 100_000,
+            "nested more than 200 deep|maximum nesting depth",
+        ),  # libyaml from 0.2.6 on has a limit too
         ("{a: " * 100_000, "nested more than 200 deep"),
         ("- " * 100_000, "nested more than 200 deep"),
     ],
