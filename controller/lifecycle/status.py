@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from controller.lifecycle.extension import Object, asked_at, format_time
+from controller.lifecycle.extension import Object, asked_at, format_time, last_operation
 from controller.lifecycle.operation import Operation
 
 CONFIGURATION_PROBLEM = "ERR_CONFIGURATION_PROBLEM"
@@ -49,6 +49,21 @@ def succeeded(extension: Object, operation: Operation, description: str, now: da
             "lastError": None,
         }
     }
+
+
+def shown_state(extension: Object) -> str:
+    """Return the state under which figures count an Extension.
+
+    An error stays until all is well, since an attempt that is under way does not mend it yet.
+
+    Returns:
+        ``Misconfigured`` for an error that a user has to mend, ``Error`` for another one, else the state of
+        the last operation, ``none`` before the first.
+    """
+    error = (extension.get("status") or {}).get("lastError")
+    if error:
+        return "Misconfigured" if CONFIGURATION_PROBLEM in (error.get("codes") or ()) else "Error"
+    return str((last_operation(extension) or {}).get("state") or "none")
 
 
 def _operation(extension: Object, operation: Operation, state: str, description: str, now: datetime) -> Patch:

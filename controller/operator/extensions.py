@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from controller.lifecycle import health
-from controller.lifecycle.extension import is_ours, last_operation
+from controller.lifecycle.extension import is_ours
 from controller.lifecycle.operation import Trigger, is_due, operation_of, trigger
-from controller.lifecycle.status import CONFIGURATION_PROBLEM
+from controller.lifecycle.status import shown_state
 from controller.objects import names
 from controller.operator import figures
 from controller.operator.client import ApiError, Client, ConflictError, NotFoundError, Object
@@ -70,7 +70,7 @@ class Extensions:
 
     def show(self) -> None:
         """Put the figures about Extensions in order."""
-        states = Counter(_state(extension) for extension in self._known.values())
+        states = Counter(shown_state(extension) for extension in self._known.values())
         figures.show(self._term.queue.lengths() if self._term else {}, states)
 
     async def check(self) -> None:
@@ -168,12 +168,3 @@ class _Term:
     def _forget(self, key: Key) -> None:
         self._owed.discard(key)
         self._begun.pop(key, None)
-
-
-def _state(extension: Mapping[str, Any]) -> str:
-    state = str((last_operation(extension) or {}).get("state") or "none")
-    error = (extension.get("status") or {}).get("lastError")
-    if not error:
-        return state
-    # The error stays until all is well: an attempt that is under way does not mend it yet.
-    return "Misconfigured" if CONFIGURATION_PROBLEM in (error.get("codes") or ()) else "Error"

@@ -282,6 +282,14 @@ def test_what_the_webhook_leaves_alone_gives_no_node_a_cache(environment):
     assert_nothing_is_left(environment, result.stdout)
 
 
+def test_an_object_without_spec_gives_no_node_a_cache(environment, tmp_path):
+    file = tmp_path / "osc.yaml"
+    file.write_text("kind: OperatingSystemConfig\nmetadata: {name: a, namespace: shoot--a--b}\n")
+    result = run(environment, file)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "its nodes get no cache" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -56,6 +56,18 @@ def test_success_takes_the_error_away() -> None:
     assert (found["lastOperation"]["state"], found["lastOperation"]["progress"]) == ("Succeeded", 100)
 
 
+def test_an_error_is_counted_until_there_is_success_also_while_an_attempt_runs() -> None:
+    found: dict[str, Any] = {}
+    assert status.shown_state(found) == "none"
+    for code, state in ((None, "Error"), ("ERR_CONFIGURATION_PROBLEM", "Misconfigured")):
+        found = status.failed(extension(), Operation.CREATE, "Broken", code, NOW)
+        assert status.shown_state(found) == state
+        found["status"] |= status.processing(extension(), Operation.CREATE, "Doing", NOW)["status"]
+        assert status.shown_state(found) == state
+    found["status"] |= status.succeeded(extension(), Operation.CREATE, "Done", NOW)["status"]
+    assert status.shown_state(found) == "Succeeded"
+
+
 @pytest.mark.parametrize("ahead", [-5, 0, 0.4, 1, 7])
 def test_the_time_is_never_before_that_of_the_request_whichever_clock_is_ahead(ahead: float) -> None:
     asked = NOW + timedelta(seconds=ahead)

@@ -159,6 +159,21 @@ async def test_who_was_away_for_a_moment_among_up_to_k_nodes_is_told_what_it_mis
 
 
 @virtual
+async def test_who_comes_and_goes_while_it_is_told_everything_is_not_told_twice_at_a_time():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 10)
+        node_of(ports[0]).provide(KEYS)
+        await asyncio.sleep(SETTLED)
+        table, peer = node_of(ports[0]).table, ports[3].info
+        told = ports[3].traffic.records
+        for _ in range(5):
+            table.remove(peer.id)
+            node_of(ports[0]).search.answered(peer)
+        await asyncio.sleep(5)
+        assert len(KEYS) <= ports[3].traffic.records - told < 2 * len(KEYS)
+
+
+@virtual
 async def test_what_nobody_provides_is_asked_of_each_peer_once():
     async with Cluster(1) as cluster:
         ports = await grown(cluster, 12)
