@@ -25,6 +25,7 @@ from tests.bootstrapper.nodes import node
 from tests.bootstrapper.process import PATIENCE, Bootstrapper
 
 NODE = "/api/v1/nodes"
+FEW_QUIET = {"quiet_connections": 16, "client_timeout_seconds": 300, "shutdown_timeout_seconds": 1}
 
 
 def test_a_node_is_answered(bootstrapper: Bootstrapper, api: ApiServer) -> None:
@@ -285,11 +286,7 @@ def status_of(connection: socket.socket) -> int:
 
 @pytest.mark.parametrize("asks", [False, True], ids=["after the handshake", "after an answer"])
 def test_few_keep_what_tls_takes_while_they_are_quiet(bootstrapper: Bootstrapper, asks: bool) -> None:
-    bootstrapper.settings |= {
-        "quiet_connections": 16,
-        "client_timeout_seconds": 300,
-        "shutdown_timeout_seconds": 1,
-    }
+    bootstrapper.settings |= FEW_QUIET
     with bootstrapper, contextlib.ExitStack() as connections:
         bootstrapper.wait_until_ready()
         quiet = []
@@ -307,11 +304,7 @@ def test_a_connection_may_be_dropped_at_the_moment_at_which_it_speaks(
     bootstrapper: Bootstrapper, asks: bool
 ) -> None:
     """It makes room for another one, and has something to read, in the same turn of the loop."""
-    bootstrapper.settings |= {
-        "quiet_connections": 16,
-        "client_timeout_seconds": 300,
-        "shutdown_timeout_seconds": 1,
-    }
+    bootstrapper.settings |= FEW_QUIET
     with bootstrapper, contextlib.ExitStack() as connections:
         bootstrapper.wait_until_ready()
         oldest, *others = [connections.enter_context(raw(bootstrapper)) for _ in range(16)]

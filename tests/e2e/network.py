@@ -8,7 +8,6 @@ run, however that ends, because it reads from a pipe that nobody else holds.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import subprocess
@@ -20,13 +19,12 @@ from typing import TypeVar
 
 import pytest
 
+from tests import network_namespace
 from tests.e2e.process import LIMIT, Process, child_of, wait_until
 
 SUBNET = "10.79.0"
 """The first three numbers of all addresses."""
 
-_NEW_NETWORK = 0x40000000
-"""CLONE_NEWNET; the standard library has setns from Python 3.12 on."""
 _LISTENS = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 _INIT = 'hostname "$0" && ip link set lo up && echo up && while read -r _; do :; done'
@@ -148,13 +146,7 @@ class Machine:
         self._processes.clear()
 
     def _enter_network(self) -> None:
-        namespace = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(namespace, _NEW_NETWORK):
-                raise OSError(ctypes.get_errno(), "setns")
-        finally:
-            os.close(namespace)
+        network_namespace.enter(f"/proc/{self.pid}/ns/net")
 
 
 class CommandError(Exception):

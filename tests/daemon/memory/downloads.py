@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
 import socket
 import threading
@@ -11,26 +9,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from tests import network_namespace
 from tests.daemon.cli.program import LIMIT
 from tests.interop.namespaces import Machine
 
 _STEP = 2**20
 _SIP = 64 * 1024
-_NEW_NETWORK = 0x40000000
-"""CLONE_NEWNET; the standard library has setns from Python 3.12 on."""
 
 T = TypeVar("T")
 
 
 def enter(machine: Machine) -> None:
     """Move this thread to a machine: the sockets that it makes from now on are there."""
-    namespace = os.open(f"/run/netns/{machine.namespace}", os.O_RDONLY)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(namespace, _NEW_NETWORK):
-            raise OSError(ctypes.get_errno(), "setns")
-    finally:
-        os.close(namespace)
+    network_namespace.enter(f"/run/netns/{machine.namespace}")
 
 
 def at(machine: Machine, work: Callable[[], T]) -> T:
