@@ -89,14 +89,18 @@ class Node:
         """Stop telling it."""
         self.schedule.remove(keys)
 
+    def known_providers(self, key: bytes) -> list[PeerInfo]:
+        """Return the other nodes that are known to provide what is under a key, without asking anybody."""
+        return self.store.get(key, self._loop.time())
+
     async def find_providers(self, key: bytes, count: int, found: Callable[[PeerInfo], None]) -> None:
         """Call ``found`` for up to ``count`` other nodes that provide what is under a key, as they are found.
 
         What is known here comes at once. Returns when no more are to be found.
         """
-        target, now = position(key), self._loop.time()
+        target = position(key)
         lookup = ProviderLookup(target, self.table.nearest(target), self.table.local, count)
-        for provider in lookup.provided(self.store.get(key, now)):
+        for provider in lookup.provided(self.known_providers(key)):
             found(provider)
         if lookup.found and self._knows_all():
             return

@@ -26,6 +26,9 @@ _LIMIT = 2.0
 _SHORT_PATIENCE = 0.1
 """Seconds for a peer that failed lately. Running out of them is not counted against it: otherwise a peer that
 always needs a little longer would never come back."""
+_HEAD_START = 0.01
+"""Seconds that the first peer has to answer before more are looked for; no other is asked sooner (`HEDGE`).
+Most answer within them, and all whom the router would have asked for more are left in peace."""
 
 
 class Closable(Protocol):
@@ -118,6 +121,8 @@ class _Contest(Generic[T]):
         self._peers: dict[str, Peer] = {}
         self._attempts: dict[str, asyncio.Task[None]] = {}
         self._happened = asyncio.Event()
+        self._search_on = asyncio.Event()
+        """Set when the first peer has failed, or has had its head start."""
         self._answer: T | None = None
         self.failure: PeerError | None = None
         """The last one."""
@@ -158,14 +163,25 @@ class _Contest(Generic[T]):
         now = asyncio.get_running_loop().time
         try:
             async for peer in self._arena.lookup(self._key, len(without)):
-                if peer.id not in without:
-                    self._peers.setdefault(peer.id, peer)
-                    self._race.found(peer.id, self._arena.reputation.points(peer.id, self._key, now()))
-                    self._happened.set()
+                if peer.id in without:
+                    continue
+                self._peers.setdefault(peer.id, peer)
+                points = self._arena.reputation.points(peer.id, self._key, now())
+                self._race.found(peer.id, points)
+                self._happened.set()
+                if not points:
+                    await self._head_start()
         except Exception:  # noqa: BLE001  # whatever breaks a router, the client must get to the next host
             _LOG.exception("looking up %s failed", self._key)
         self._race.searched()
         self._happened.set()
+
+    async def _head_start(self) -> None:
+        timer = asyncio.get_running_loop().call_later(_HEAD_START, self._search_on.set)
+        try:
+            await self._search_on.wait()
+        finally:
+            timer.cancel()
 
     async def _attempt(self, peer: Peer) -> None:
         now = asyncio.get_running_loop().time
@@ -177,6 +193,7 @@ class _Contest(Generic[T]):
             self._arena.latency.cut_short(now() - started)
             self._arena.blame(peer.id, self._key, error.fault)
             self._race.failed(peer.id, now())
+            self._search_on.set()
             self.failure = error
         except asyncio.CancelledError:
             self._arena.latency.cut_short(now() - started)

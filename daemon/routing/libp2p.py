@@ -64,7 +64,7 @@ class Libp2pRouter:
         port = listeners[0].getsockname()[1]
         self._bootstrap = Bootstrap(source, self._host, port, lambda: self._node.connected)
         self._registry_port = registry_port
-        self._lookups = Lookups(self._find)
+        self._lookups = Lookups(self._known, self._find, self._timed)
         self._resolve_duration = resolve_duration
         self._id_server = IdServer(id_address, self.info) if id_address else None
 
@@ -126,22 +126,21 @@ class Libp2pRouter:
     def gone(self, peer: PeerId) -> None:
         """Nothing to do: a peer without connection is not lost until it does not answer."""
 
-    async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        first = True
+    def _known(self, key: str, count: int) -> list[Peer]:
+        peers = map(self._peer, self._node.known_providers(content_key(key))[:count])
+        return [peer for peer in peers if peer.addresses]
 
+    async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
         def take(info: PeerInfo) -> None:
-            nonlocal first
             peer = self._peer(info)
-            if not peer.addresses:
-                return
-            if first and self._resolve_duration is not None:
-                self._resolve_duration.labels("libp2p").observe(loop.time() - started)
-            first = False
-            found(peer)
+            if peer.addresses:
+                found(peer)
 
         await self._node.find_providers(content_key(key), count, take)
+
+    def _timed(self, seconds: float) -> None:
+        if self._resolve_duration is not None:
+            self._resolve_duration.labels("libp2p").observe(seconds)
 
     def _peer(self, info: PeerInfo) -> Peer:
         """Return how a peer's registry is reached; first of all, at the other end of its connection."""

@@ -2,14 +2,15 @@
 
 While one caller looks for a key, others that want the same key listen in; none of them owns the query, so
 nobody's leaving ends it for the others. What was found stays good for a few seconds. That nothing was found
-does not: the next moment somebody may have it.
+does not: the next moment somebody may have it. Others are asked only once somebody wants more peers than are
+known already.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from daemon.routing.base import Peer
 
@@ -19,14 +20,19 @@ FRESH = 5.0
 _MAX_KEPT = 1024
 _MAX_RUNNING = 64
 
+Known = Callable[[str, int], Iterable[Peer]]
+"""Returns up to so many peers that are known to have a key, without asking anybody."""
 Find = Callable[[str, int, Callable[[Peer], None]], Awaitable[None]]
 """Looks for up to so many peers that have a key and calls back with each; returns when no more are found."""
 
 
 class _Query:
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, now: float) -> None:
         self.count = count
         self.found: dict[str, Peer] = {}
+        self.made_at = now
+        self.begun = False
+        """Whether others are being asked, or were."""
         self.ended_at: float | None = None
         self.changed = asyncio.Event()
         """Set, and replaced, when there is news."""
@@ -38,7 +44,7 @@ class _Query:
     def serves(self, count: int, now: float) -> bool:
         """Tell whether whoever wants so many peers need not look again."""
         if self.ended_at is None:
-            return self.count >= count
+            return self.count >= count and (self.begun or now - self.made_at < FRESH / 2)
         age = now - self.ended_at
         if len(self.found) >= count:
             return age < FRESH
@@ -48,8 +54,11 @@ class _Query:
 class Lookups:
     """Looks for peers, as long as ``run`` runs."""
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, known: Known, find: Find, timed: Callable[[float], None]) -> None:
+        """Take what finds peers; ``timed`` is told the seconds until a query had its first."""
+        self._known = known
         self._find = find
+        self._timed = timed
         self._queries: OrderedDict[str, _Query] = OrderedDict()
         self._running = asyncio.Semaphore(_MAX_RUNNING)
         self._tasks: asyncio.TaskGroup | None = None
@@ -73,31 +82,38 @@ class Lookups:
                 yielded += 1
                 yield peer
             if not found:
-                if query.ended_at is not None:
+                if query.ended_at is not None or self._tasks is None:
                     return
+                if not query.begun:
+                    query.begun = True
+                    self._tasks.create_task(self._answer(key, query))
                 await query.changed.wait()
 
     def _query(self, key: str, count: int) -> _Query | None:
+        now = asyncio.get_running_loop().time()
         query = self._queries.get(key)
-        if query is not None and query.serves(count, asyncio.get_running_loop().time()):
+        if query is not None and query.serves(count, now):
             return query
         if self._tasks is None:
             return None
-        query = self._queries[key] = _Query(count)
+        query = self._queries[key] = _Query(count, now)
         self._queries.move_to_end(key)
         while len(self._queries) > _MAX_KEPT:
             self._queries.popitem(last=False)
-        self._tasks.create_task(self._answer(key, query))
+        for peer in self._known(key, count):
+            self._add(query, peer)
         return query
 
     async def _answer(self, key: str, query: _Query) -> None:
-        def found(peer: Peer) -> None:
-            query.found[peer.id] = peer
-            query.tell()
-
         try:
             async with self._running:
-                await self._find(key, query.count, found)
+                await self._find(key, query.count, lambda peer: self._add(query, peer))
         finally:
             query.ended_at = asyncio.get_running_loop().time()
             query.tell()
+
+    def _add(self, query: _Query, peer: Peer) -> None:
+        if not query.found:
+            self._timed(asyncio.get_running_loop().time() - query.made_at)
+        query.found[peer.id] = peer
+        query.tell()

@@ -84,13 +84,12 @@ class ContainerdStore:
             raise NotFoundError(f"image {name}: {error}") from error
 
     async def describe(self, digest: Digest) -> Descriptor:
-        """Return media type and size; always asks containerd, if there is a file."""
+        """Return media type and size; asks containerd for no more than ``open`` does."""
         if await self._is_missing(digest):
             raise NotFoundError(f"content {digest} is not in the store")
-        info = await self._info(digest)
         content = await self.open(digest)
         try:
-            return Descriptor(digest, media_type(await read_document(content)), info.size)
+            return Descriptor(digest, media_type(await read_document(content)), content.size)
         finally:
             content.close()
 

@@ -244,6 +244,8 @@ class KnownPeers:
         self.endless = endless
         self.by_key = by_key or {}
         self.lookups: list[str] = []
+        self.pulled = 0
+        """Peers that were taken."""
         self.abandoned = 0
 
     @property
@@ -258,6 +260,7 @@ class KnownPeers:
         try:
             for node in list(self.by_key.get(key, self.nodes))[:count]:
                 await asyncio.sleep(self.delay)
+                self.pulled += 1
                 yield node.peer if isinstance(node, Node) else node
             if self.endless:
                 await asyncio.get_running_loop().create_future()

@@ -70,6 +70,49 @@ async def test_peers_that_are_not_to_be_asked_are_not() -> None:
 
 
 @virtual_time
+async def test_nobody_else_is_looked_for_while_the_first_peer_has_its_head_start() -> None:
+    router = KnownPeers(PEERS[:1], endless=True)
+
+    async def ask(peer: Peer) -> Answer:
+        await asyncio.sleep(0.009)
+        assert router.pulled == 1
+        return Answer(peer)
+
+    await Arena(router, 0.02, 3).contest("key", ask)
+    assert router.abandoned == 1
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "is slow"])
+@virtual_time
+async def test_more_are_looked_for_when_the_first_peer_does_not_answer_at_once(fails: bool) -> None:
+    started: list[float] = []
+
+    async def ask(peer: Peer) -> Answer:
+        started.append(now())
+        if len(started) == 1:
+            if fails:
+                raise PeerError(Fault.MISSING, "it is gone")
+            await asyncio.sleep(1)
+        return Answer(peer)
+
+    won = await Arena(KnownPeers(PEERS), 0.02, 3).contest("key", ask)
+    assert won.answer.peer is PEERS[1]
+    assert started[1] == (0 if fails else 0.05), "as soon as the race lets it"
+
+
+@virtual_time
+async def test_a_suspect_gets_no_head_start() -> None:
+    arena = Arena(KnownPeers(PEERS[:2]), 0.02, 3)
+    arena.blame("peer-1", "key", Fault.UNREACHABLE)
+
+    async def ask(peer: Peer) -> Answer:
+        return Answer(peer)
+
+    won = await arena.contest("key", ask)
+    assert (won.answer.peer, now()) == (PEERS[1], 0)
+
+
+@virtual_time
 async def test_peers_that_have_enough_to_do_are_asked_first_the_next_time() -> None:
     arena = Arena(KnownPeers(PEERS[:1]), 0.02, 3)
 

@@ -19,11 +19,16 @@ def peer(number: int) -> Peer:
 
 
 class Finder:
-    """Finds one peer a second, up to as many as there are."""
+    """Finds one peer a second, up to as many as there are; some are known before that."""
 
-    def __init__(self, there: int) -> None:
+    def __init__(self, there: int, known: int = 0) -> None:
         self.there = there
+        self.known_before = known
         self.queries: list[tuple[str, int]] = []
+        self.times: list[float] = []
+
+    def known(self, key: str, count: int) -> list[Peer]:
+        return [peer(number) for number in range(min(count, self.known_before))]
 
     async def find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
         self.queries.append((key, count))
@@ -36,7 +41,7 @@ class Finder:
 
 @contextlib.asynccontextmanager
 async def lookups(finder: Finder) -> AsyncIterator[Lookups]:
-    made = Lookups(finder.find)
+    made = Lookups(finder.known, finder.find, finder.times.append)
     running = asyncio.create_task(made.run())
     await asyncio.sleep(0)
     yield made
@@ -58,6 +63,53 @@ async def test_peers_come_as_they_are_found_and_no_more_than_wanted() -> None:
     async with lookups(Finder(5)) as made:
         times = [now() async for _ in made.look_up(KEY, 3)]
         assert times == [1, 2, 3]
+
+
+@virtual
+async def test_what_is_known_comes_at_once_and_nobody_is_asked_before_somebody_wants_more() -> None:
+    finder = Finder(3, known=2)
+    async with lookups(finder) as made:
+        lookup = made.look_up(KEY, 3)
+        assert [await anext(lookup), await anext(lookup)] == [peer(0), peer(1)]
+        assert (now(), finder.queries) == (0, [])
+        assert await anext(lookup) == peer(2)
+        assert (now(), finder.queries) == (3, [(KEY, 3)])
+
+
+@virtual
+async def test_as_many_as_are_known_cost_no_query_at_all() -> None:
+    finder = Finder(3, known=2)
+    async with lookups(finder) as made:
+        assert await collect(made, 2) == [peer(0), peer(1)]
+        assert finder.queries == []
+
+
+@virtual
+async def test_what_was_known_is_looked_at_anew_after_a_while() -> None:
+    finder = Finder(3, known=1)
+    async with lookups(finder) as made:
+        assert await anext(made.look_up(KEY, 3)) == peer(0)
+        finder.known_before = 0
+        await asyncio.sleep(FRESH / 2 - 0.1)
+        assert await anext(made.look_up(KEY, 3)) == peer(0)
+        assert finder.queries == []
+        await asyncio.sleep(0.2)
+        assert await anext(made.look_up(KEY, 3)) == peer(0)
+        assert finder.queries == [(KEY, 3)]
+
+
+@virtual
+async def test_the_time_to_the_first_peer_is_told_once_per_query() -> None:
+    finder = Finder(3)
+    async with lookups(finder) as made:
+        await asyncio.gather(collect(made, 3), collect(made, 3))
+        assert finder.times == [1]
+        finder.known_before = 1
+        await collect(made, 1, "known")
+        assert finder.times == [1, 0]
+        finder.there = finder.known_before = 0
+        assert await collect(made, 1, "nowhere") == []
+        assert finder.times == [1, 0]
 
 
 @virtual
@@ -167,4 +219,5 @@ async def test_only_so_many_queries_run_at_once_and_only_so_many_are_remembered(
 
 @virtual
 async def test_before_it_runs_nothing_is_found() -> None:
-    assert await collect(Lookups(Finder(1).find), 1) == []
+    finder = Finder(1, known=1)
+    assert await collect(Lookups(finder.known, finder.find, finder.times.append), 1) == []

@@ -82,7 +82,7 @@ async def test_events_of_another_namespace_are_not_reported(harness):
         assert PAUSE not in {event.name for event in watch.events}
 
 
-async def test_content_once_known_is_opened_without_asking(harness, monkeypatch):
+async def test_content_once_known_is_described_and_opened_without_asking(harness, monkeypatch):
     image = make_image(1)
     harness.add(ALPINE, image)
     await harness.store.describe(image.index)
@@ -92,7 +92,8 @@ async def test_content_once_known_is_opened_without_asking(harness, monkeypatch)
         raise AssertionError("containerd was asked")
 
     monkeypatch.setattr(harness.store._connection, "call", refuse)
-    for digest in image.blobs:
+    for digest, data in image.blobs.items():
+        assert (await harness.store.describe(digest)).size == len(data)
         (await harness.store.open(digest)).close()
 
 
