@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +16,7 @@ from daemon.kademlia.parameters import K
 from daemon.libp2p import protobuf
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.identity import InvalidPeerIdError, PeerId
-from daemon.libp2p.multiaddr import known_addresses
+from daemon.libp2p.multiaddr import Multiaddr, known_addresses
 from daemon.libp2p.peer_info import PeerInfo
 
 MAX_REQUEST = 64 * 1024
@@ -43,6 +44,9 @@ class MessageType(enum.IntEnum):
     PING = 5
 
 
+Believed = Callable[[Multiaddr], bool]
+"""Tells whether a peer can be at an address that the sender names; the same object for the same answers."""
+
 _TYPES = {int(kind): kind for kind in MessageType}
 _TYPE_FIELDS = {kind: protobuf.varint_field(1, kind) if kind else b"" for kind in MessageType}
 
@@ -68,11 +72,11 @@ class Message:
         return b"".join(parts)
 
     @classmethod
-    def decode(cls, data: bytes) -> Self:
+    def decode(cls, data: bytes, believed: Believed | None = None) -> Self:
         """Read a message.
 
-        Peers without a valid ID and addresses that are not understood are left out, and so is what goes
-        beyond the limits above.
+        Peers without a valid ID and addresses that are not understood, or not believed, are left out, and so
+        is what goes beyond the limits above.
 
         Raises:
             RemoteProtocolError: the message is malformed or of no known type.
@@ -87,24 +91,25 @@ class Message:
             elif number == 2:
                 key = value
             elif number == 8 and len(closer) < MAX_CLOSER:
-                _append(closer, value)
+                _append(closer, value, believed)
             elif number == 9 and len(providers) < MAX_PROVIDERS:
-                _append(providers, value)
+                _append(providers, value, believed)
         message_type = _TYPES.get(kind)
         if message_type is None:
             raise RemoteProtocolError(f"{kind} is no type of a message of the DHT")
         return cls(message_type, key, tuple(closer), tuple(providers))
 
 
-def _append(peers: list[PeerInfo], data: bytes) -> None:
+def _append(peers: list[PeerInfo], data: bytes, believed: Believed | None) -> None:
     # The same few peers, with the same addresses, are in almost all messages: they are decoded once and
     # kept in memory once. What is unusually long is not worth keeping for whoever sent it.
-    peer = _decode_peer_once(data) if len(data) <= _MAX_KEPT else _decode_peer(data)
+    decode = _decode_peer_once if len(data) <= _MAX_KEPT else _decode_peer
+    peer = decode(data, believed)
     if peer is not None:
         peers.append(peer)
 
 
-def _decode_peer(data: bytes) -> PeerInfo | None:
+def _decode_peer(data: bytes, believed: Believed | None) -> PeerInfo | None:
     if len(data) > _MAX_RECORD:
         return None
     raw_id = b""
@@ -117,9 +122,11 @@ def _decode_peer(data: bytes) -> PeerInfo | None:
         elif number == 2 and len(addresses) < 4 * MAX_ADDRESSES:
             addresses.append(value)
     try:
-        return PeerInfo(PeerId(raw_id), known_addresses(addresses, MAX_ADDRESSES))
+        peer_id = PeerId(raw_id)
     except InvalidPeerIdError:
         return None
+    known = known_addresses(addresses, MAX_ADDRESSES)
+    return PeerInfo(peer_id, tuple(filter(believed, known)) if believed else known)
 
 
 _decode_peer_once = functools.lru_cache(maxsize=1024)(_decode_peer)

@@ -43,7 +43,7 @@ class DhtNetwork:
         async def handle(stream: Stream) -> None:
             count = 0
             while (data := await stream.read_delimited(MAX_REQUEST)) is not None:
-                answered = answer(stream.peer_id, Message.decode(data))
+                answered = answer(stream.peer_id, self._decoded(data))
                 if answered is not None:
                     await stream.write(varint.delimit(answered.encode()))
                 count += 1
@@ -69,7 +69,7 @@ class DhtNetwork:
                     stream.close()
             if data is None:
                 raise NetworkError(f"{peer.id} gives no answer")
-            return Message.decode(data)
+            return self._decoded(data)
         except _FAILURES as error:
             raise NetworkError(f"{peer.id}: {str(error) or 'no answer in time'}") from error
 
@@ -107,3 +107,6 @@ class DhtNetwork:
     def addresses(self) -> Sequence[Multiaddr]:
         """Return where others reach this node."""
         return self._host.addresses()
+
+    def _decoded(self, data: bytes) -> Message:
+        return Message.decode(data, self._host.hearsay)

@@ -145,23 +145,6 @@ class Libp2pRouter:
     def _peer(self, info: PeerInfo) -> Peer:
         """Return how a peer's registry is reached; first of all, at the other end of its connection."""
         remote = self._host.remote_ip(info.id)
-        on_loopback = any(own.ip and own.ip.is_loopback for own in self._host.addresses())
-        usable = (
-            address.ip
-            for address in info.addresses
-            if address.ip and _is_anothers(address.ip, on_loopback=on_loopback)
-        )
-        addresses = dict.fromkeys([remote, *usable] if remote else usable)
+        named = (address.ip for address in info.addresses if address.ip)
+        addresses = dict.fromkeys([remote, *named] if remote else named)
         return Peer(str(info.id), tuple(addresses), self._registry_port)
-
-
-def _is_anothers(ip: IPv4Address | IPv6Address, *, on_loopback: bool) -> bool:
-    """Tell whether another node can be at an address that it names.
-
-    Loopback is this node itself, which nobody shall have it ask, unless all nodes are on one machine;
-    link-local addresses, which nodes never announce, are its cloud's metadata service, say.
-    """
-    real = (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
-    if real.is_loopback:
-        return on_loopback
-    return not (real.is_unspecified or real.is_multicast or real.is_link_local)

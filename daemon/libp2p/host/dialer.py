@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import os
 import socket
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 from daemon.libp2p.host.connection import Connection
@@ -155,31 +154,3 @@ def _in_order(addresses: Sequence[Multiaddr]) -> list[Multiaddr]:
     rest = [address for address in usable if address not in six]
     pairs = itertools.zip_longest(six, rest)
     return [address for pair in pairs for address in pair if address is not None]
-
-
-class Backoff:
-    """Whom not to dial for a while, since it failed: for a second, then twice as long each time."""
-
-    _FIRST, _LONGEST = 1.0, 30.0
-    _MAX_PEERS = 1024
-
-    def __init__(self) -> None:
-        self._peers: OrderedDict[PeerId, tuple[float, float]] = OrderedDict()  # until when, and for how long
-
-    def failed(self, peer: PeerId, now: float) -> None:
-        """Take note that a dial failed."""
-        _, last = self._peers.pop(peer, (0.0, 0.0))
-        pause = min(self._LONGEST, 2 * last) or self._FIRST
-        self._peers[peer] = (now + pause, pause)
-        while len(self._peers) > self._MAX_PEERS:
-            self._peers.popitem(last=False)
-
-    def forget(self, peer: PeerId) -> None:
-        """Dial at once again: the peer was there."""
-        with suppress(KeyError):
-            del self._peers[peer]
-
-    def left(self, peer: PeerId, now: float) -> float:
-        """Return for how many seconds not to dial."""
-        until, _ = self._peers.get(peer, (now, 0.0))
-        return max(0.0, until - now)

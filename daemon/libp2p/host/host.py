@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
 from types import TracebackType
@@ -22,22 +23,18 @@ from daemon.libp2p import identify, ping, yamux
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.host import identification
 from daemon.libp2p.host.connection import Connection
-from daemon.libp2p.host.dialer import Backoff, Dialer
+from daemon.libp2p.host.dialer import Dialer
+from daemon.libp2p.host.dials import Dials
 from daemon.libp2p.host.errors import DialError, SelfDialError, StreamError
-from daemon.libp2p.host.interfaces import (
-    IpAddress,
-    announced_addresses,
-    listening_addresses,
-    loopback_addresses,
-)
+from daemon.libp2p.host.hearsay import Hearsay
+from daemon.libp2p.host.interfaces import IpAddress, announced_addresses, loopback_addresses
+from daemon.libp2p.host.introductions import Introductions
 from daemon.libp2p.host.limits import Admission, Limits
 from daemon.libp2p.host.negotiation import Negotiation
-from daemon.libp2p.host.peerstore import PeerStore
 from daemon.libp2p.host.reception import Reception
 from daemon.libp2p.host.roster import Roster
 from daemon.libp2p.host.stream import Stream
 from daemon.libp2p.host.wire import BUFFER
-from daemon.libp2p.identify import Identify
 from daemon.libp2p.identity import PeerId, PrivateKey
 from daemon.libp2p.multiaddr import Multiaddr
 from daemon.libp2p.noise import Credentials
@@ -48,11 +45,9 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Stream], Awaitable[None]]
 """Serves one stream. When it returns the stream is closed, when it raises the stream is reset."""
 
-_PROTOCOL_VERSION = "ipfs/0.1.0"
 _TICK = 1.0
 _ADDRESSES_INTERVAL = 10.0
 """Seconds between two looks at the machine's own addresses."""
-_IDENTIFY_PATIENCE = 10.0
 
 
 class Observer(Protocol):
@@ -92,15 +87,19 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self.limits = limits or Limits()
         self.peer_id = identity.peer_id
-        self._identity = identity
         self._observer = observer
-        self._agent = agent
-        self._own_addresses = own_addresses
-        self._handlers: dict[str, Handler] = {
-            identify.PROTOCOL: self._answer_identify,
-            identify.PUSH_PROTOCOL: self._receive_push,
-            ping.PROTOCOL: identification.echo,
-        }
+        self._handlers: dict[str, Handler] = {}
+        self._introductions = Introductions(
+            identity.public_key,
+            self._handlers.keys(),
+            listeners,
+            own_addresses,
+            self._introduced,
+            agent=agent,
+        )
+        self.handle(identify.PROTOCOL, self._introductions.answer)
+        self.handle(identify.PUSH_PROTOCOL, self._introductions.take)
+        self.handle(ping.PROTOCOL, identification.echo)
         credentials = Credentials(identity, [yamux.PROTOCOL])
         shared = memoryview(bytearray(BUFFER))
         self._inbound = Admission(self.limits.connections, self.limits.per_address)
@@ -109,12 +108,9 @@ class Host:
         )
         self._reception = Reception(credentials, shared, self.limits, self._inbound, self._establish_inbound)
         self._roster = Roster(self.peer_id)
-        self._dials: dict[PeerId, asyncio.Future[Connection]] = {}
-        self._backoff = Backoff()
-        self._store = PeerStore()
+        self._dials = Dials(self._dial, self.limits.dials, self._spawn)
         self._unread = 0
         self._listeners = listeners
-        self._addresses = listening_addresses(listeners, own_addresses)
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -144,7 +140,12 @@ class Host:
 
     def addresses(self) -> tuple[Multiaddr, ...]:
         """Return where this host listens, as it is announced to others, without its ID."""
-        return self._addresses
+        return self._introductions.addresses
+
+    @property
+    def hearsay(self) -> Hearsay:
+        """Which addresses to believe that others name."""
+        return self._introductions.hearsay
 
     def peers(self) -> list[PeerId]:
         """Return who is connected."""
@@ -152,7 +153,7 @@ class Host:
 
     def known_addresses(self, peer: PeerId) -> tuple[Multiaddr, ...]:
         """Return where a peer is believed to listen."""
-        return self._store.addresses(peer, self._loop.time())
+        return self._introductions.known(peer)
 
     def remote_ip(self, peer: PeerId) -> IpAddress | None:
         """Return the address of a connected peer at the other end of its connection."""
@@ -220,7 +221,7 @@ class Host:
         if not connection.dialled:
             self._inbound.leave(connection.remote[0])
         if self._roster.remove(connection):
-            self._store.renew(connection.peer_id, self._loop.time())
+            self._introductions.renew(connection.peer_id)
             self._observer.gone(connection.peer_id)
 
     def holds(self, size: int) -> None:
@@ -232,37 +233,12 @@ class Host:
     # --- connections ---------------------------------------------------------------------------------------
 
     async def _connected(self, peer: PeerInfo) -> Connection:
-        connection = self._roster.best(peer.id)
-        if connection is not None:
-            return connection
-        pending = self._dials.get(peer.id)
-        if pending is None:
-            if pause := self._backoff.left(peer.id, self._loop.time()):
-                raise DialError(f"not dialled for another {pause:.1f} s, since that failed")
-            pending = self._dials[peer.id] = self._loop.create_future()
-            self._spawn(self._dial(peer, pending))
-        return await asyncio.shield(pending)
+        return self._roster.best(peer.id) or await self._dials.share(peer)
 
-    async def _dial(self, peer: PeerInfo, result: asyncio.Future[Connection]) -> None:
-        """Dial for all who wait for a peer; it may come by itself in the meantime."""
-        failure = DialError("the host is closed")
-        try:
-            addresses = [
-                address
-                for address in (*peer.addresses, *self.known_addresses(peer.id))
-                if address not in self._addresses
-            ]
-            connection = await self._dialer.dial(addresses, peer.id)
-            if not result.done():
-                result.set_result(connection)
-        except DialError as error:
-            failure = error
-            self._backoff.failed(peer.id, self._loop.time())
-        finally:
-            del self._dials[peer.id]
-            if not result.done():
-                result.set_exception(failure)
-                result.exception()  # whoever waited may have gone
+    async def _dial(self, peer: PeerInfo) -> Connection:
+        """Dial a peer where it has said itself that it is, and then where it is said to be."""
+        named = (*self.known_addresses(peer.id), *peer.addresses)
+        return await self._dialer.dial([one for one in named if one not in self.addresses()], peer.id)
 
     def _establish_dialled(self, negotiation: Negotiation) -> Connection:
         return self._establish(negotiation, dialled=True)
@@ -288,12 +264,9 @@ class Host:
             raise SelfDialError
         connection = Connection(negotiation.wire, secured, self, dialled=dialled)
         self._roster.add(connection)
-        self._backoff.forget(secured.peer_id)
-        pending = self._dials.get(secured.peer_id)
-        if pending is not None and not pending.done():
-            pending.set_result(connection)
+        self._dials.met(connection)
         connection.start(negotiation.rest)
-        self._spawn(self._identify(connection))
+        self._spawn(self._introductions.ask(connection))
         if len(self._roster) > self.limits.connections:
             self._make_room(connection)
         return connection
@@ -301,10 +274,10 @@ class Host:
     def _make_room(self, newcomer: Connection) -> None:
         """Close another connection: of the address with the most, and of these that idle for longest."""
         now = self._loop.time()
+        crowds = Counter(connection.remote[0] for connection in self._roster)
 
         def weight(connection: Connection) -> tuple[int, float]:
-            crowd = 0 if connection.dialled else self._inbound[connection.remote[0]]
-            return crowd, now - (connection.idle_since or now)
+            return crowds[connection.remote[0]], now - (connection.idle_since or now)
 
         max((one for one in self._roster if one is not newcomer), key=weight).close()
 
@@ -322,62 +295,18 @@ class Host:
                 look = now
                 self._check_addresses()
 
-    # --- identify ------------------------------------------------------------------------------------------
-
-    async def _identify(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(_IDENTIFY_PATIENCE):
-                self._learn(connection.peer_id, await identification.ask(connection))
-        except (StreamError, RemoteProtocolError, TimeoutError) as error:
-            logger.debug("%s does not identify itself: %s", connection.peer_id, error)
-
-    def _learn(self, peer: PeerId, said: Identify) -> None:
-        now = self._loop.time()
-        if said.listen_addresses:
-            self._store.replace(
-                peer, filter(None, (one.without_peer_id() for one in said.listen_addresses)), now
-            )
+    def _introduced(self, peer: PeerId, protocols: Sequence[str]) -> None:
         if self._roster.best(peer) is not None:
-            self._observer.identified(PeerInfo(peer, self._store.addresses(peer, now)), said.protocols)
-
-    async def _answer_identify(self, stream: Stream) -> None:
-        await identification.tell(stream, self._identification(stream.remote))
-
-    async def _receive_push(self, stream: Stream) -> None:
-        self._learn(stream.peer_id, await identification.read(stream))
-
-    def _identification(self, observed: tuple[str, int] | None = None) -> Identify:
-        return Identify(
-            public_key=self._identity.public_key,
-            listen_addresses=self._addresses,
-            protocols=tuple(self._handlers),
-            observed_address=Multiaddr.tcp(ip_address(observed[0]), observed[1]) if observed else None,
-            protocol_version=_PROTOCOL_VERSION,
-            agent_version=self._agent,
-        )
+            self._observer.identified(PeerInfo(peer, self.known_addresses(peer)), protocols)
 
     def _check_addresses(self) -> None:
         """Tell all peers when the machine's addresses are others than before."""
-        addresses = listening_addresses(self._listeners, self._own_addresses)
-        if addresses != self._addresses:
-            self._addresses = addresses
-            logger.info("the addresses changed", extra={"addresses": [str(address) for address in addresses]})
+        if self._introductions.look():
+            told = [str(address) for address in self.addresses()]
+            logger.info("the addresses changed", extra={"addresses": told})
             for peer in self._roster.peers():
-                self._spawn(self._push(peer))
-
-    async def _push(self, peer: PeerId) -> None:
-        connection = self._roster.best(peer)
-        if connection is None:
-            return
-        try:
-            async with asyncio.timeout(_IDENTIFY_PATIENCE):
-                stream = connection.open_stream(identify.PUSH_PROTOCOL)
-                try:
-                    await identification.tell(stream, self._identification())
-                finally:
-                    stream.close()
-        except (StreamError, RemoteProtocolError, TimeoutError) as error:
-            logger.debug("%s cannot be told the new addresses: %s", peer, error)
+                if (connection := self._roster.best(peer)) is not None:
+                    self._spawn(self._introductions.push(connection))
 
     # -------------------------------------------------------------------------------------------------------
 
@@ -393,10 +322,11 @@ class Host:
         else:
             stream.close()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
         if self._closed:
             work.close()
-            return
+            return None
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -24,6 +24,8 @@ class Limits:
     handshakes_per_address: int = 8
     handshake: float = 10.0
     """From an inbound connection's start until it is established."""
+    dials: int = 256
+    """Outbound connections that are not established yet; of more, the oldest attempt is given up."""
     dial: float = 5.0
     """From the start of a dial, all addresses tried, until a connection is established."""
     negotiation: float = 10.0
@@ -54,9 +56,6 @@ class Admission:
 
     def __len__(self) -> int:
         return self._total
-
-    def __getitem__(self, address: str) -> int:
-        return self._counts[address]
 
     def full(self, address: str) -> bool:
         """Tell whether an address has as many as it may."""

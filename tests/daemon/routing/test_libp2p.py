@@ -11,14 +11,18 @@ from ipaddress import IPv4Address
 import pytest
 
 from daemon.kademlia.key import content_key
-from daemon.kademlia.message import Message, MessageType
+from daemon.kademlia.message import MAX_REQUEST, Message, MessageType
 from daemon.kademlia.network import NetworkError
+from daemon.kademlia.parameters import PROTOCOL
+from daemon.libp2p import varint
+from daemon.libp2p.host import Stream
 from daemon.libp2p.identity import PrivateKey
 from daemon.libp2p.multiaddr import Multiaddr
 from daemon.libp2p.peer_info import PeerInfo
 from daemon.metrics import Metrics
 from daemon.routing.base import Router
 from daemon.routing.dht_network import DhtNetwork
+from tests.daemon.libp2p.host.hosts import make_host
 from tests.daemon.routing import loopback
 from tests.daemon.routing.conformance import DIGEST, RouterConformance, find
 from tests.daemon.routing.loopback import network
@@ -59,19 +63,22 @@ async def test_a_record_for_somebody_else_is_refused() -> None:
         assert [peer.id for peer in await find(one, DIGEST)] == [str(two.info().id)]
 
 
+def elsewhere(version: int) -> list[IPv4Address]:
+    """Announce an address that is not this machine's: as a node does that is on a network."""
+    return [IPv4Address("192.0.2.1")] if version == 4 else []
+
+
 async def test_loopback_and_link_local_are_nobody_elses_addresses() -> None:
     """A hostile peer must not be able to send a node to itself, or to what only it can reach."""
     named = ("/ip6/::1", "/ip6/::ffff:127.0.0.9", "/ip4/0.0.0.0", "/ip4/127.0.0.9", "/ip4/169.254.169.254")
-    named += ("/ip4/203.0.113.7",)
+    named += ("/ip4/192.0.2.1", "/dns4/localhost", "/ip4/203.0.113.7")
 
     source = loopback.Others()
     hostile = loopback.make_router(source)
-    node = loopback.make_router(
-        source, own=lambda version: [IPv4Address("192.0.2.1")] if version == 4 else []
-    )
+    node = loopback.make_router(source, own=elsewhere)
     async with loopback.running(hostile, node):
         await loopback.until_known(node, 1)
-        addresses = tuple(Multiaddr.parse(f"{ip}/tcp/5001") for ip in named)
+        addresses = tuple(Multiaddr.parse(f"{host}/tcp/5001") for host in named)
         record = PeerInfo(hostile.info().id, addresses)
         message = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (record,))
         await DhtNetwork(hostile._host).send(replace(node.info(), addresses=()), [message])
@@ -79,6 +86,50 @@ async def test_loopback_and_link_local_are_nobody_elses_addresses() -> None:
         assert [str(ip) for ip in found.addresses] == ["127.0.0.1", "203.0.113.7"], (
             "it is connected from there"
         )
+        answer = await DhtNetwork(hostile._host).request(
+            replace(node.info(), addresses=()), Message(MessageType.GET_PROVIDERS, content_key(DIGEST))
+        )
+        (told,) = answer.providers
+        assert [str(address) for address in told.addresses] == ["/ip4/203.0.113.7/tcp/5001"], "told on"
+
+
+@pytest.mark.parametrize("on_one_machine", [False, True])
+async def test_what_others_name_on_this_machine_is_not_dialled(on_one_machine: bool) -> None:
+    """In answers and in what they say of themselves; unless all nodes are on one machine, as in this test."""
+    visited = asyncio.Event()
+
+    async def visit(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visited.set()
+        writer.close()
+
+    bystander = await asyncio.start_server(visit, "127.0.0.1", 0)
+    there = Multiaddr.tcp(IPv4Address("127.0.0.1"), bystander.sockets[0].getsockname()[1])
+
+    async def lie(stream: Stream) -> None:
+        while (data := await stream.read_delimited(MAX_REQUEST)) is not None:
+            request = Message.decode(data)
+            made_up = PeerInfo(PrivateKey.generate().peer_id, (there,))
+            answer = Message(request.type, request.key)
+            if request.type is not MessageType.PING:
+                answer = replace(answer, closer=(made_up,), providers=(made_up,))
+            await stream.write(varint.delimit(answer.encode()))
+
+    node = loopback.make_router(
+        loopback.Others(), own=loopback.own_addresses if on_one_machine else elsewhere
+    )
+    async with bystander, make_host() as liar, loopback.running(node):
+        liar.handle(PROTOCOL, lie)
+        liar._introductions.addresses += (there,)
+        port = node.info().addresses[0].tcp_port
+        await liar.connect(PeerInfo(node.info().id, (Multiaddr.parse(f"/ip4/127.0.0.1/tcp/{port}"),)))
+        await loopback.until_known(node, 1)
+        found = await find(node, DIGEST, 3)
+        assert [address for peer in found for address in peer.addresses] == (
+            [IPv4Address("127.0.0.1")] if on_one_machine else []
+        )
+        await node._node.closest(content_key(DIGEST))
+        assert (there in node._host.known_addresses(liar.peer_id)) is on_one_machine
+        assert visited.is_set() is on_one_machine
 
 
 async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
@@ -106,4 +157,4 @@ async def test_addresses_of_a_peer_begin_with_the_one_it_was_met_at() -> None:
             return [str(address) for address in one._peer(info).addresses]
 
         assert addresses("/ip4/10.9.9.9/tcp/5001", "/ip4/127.0.0.1/tcp/1") == ["127.0.0.1", "10.9.9.9"]
-        assert addresses("/ip4/0.0.0.0/tcp/1", "/dns4/x/tcp/1") == ["127.0.0.1"]
+        assert addresses("/dns4/x/tcp/1") == ["127.0.0.1"]

@@ -104,13 +104,13 @@ async def test_each_learns_who_the_other_is() -> None:
 
 
 async def test_what_a_peer_said_is_enough_to_dial_it() -> None:
-    watcher = Watcher()
+    watcher, key = Watcher(), PrivateKey.generate()
     async with make_host() as two:
-        async with make_host(watcher) as one:
+        async with make_host(watcher, key=key) as one:
             await two.connect(info(one))
             await watcher.until_met(two.peer_id)
             await until(lambda: two.known_addresses(one.peer_id))
-            key, addresses = one._identity, one._listeners[0].getsockname()
+            addresses = one._listeners[0].getsockname()
         again = socket.create_server(addresses)
         async with make_host(key=key, listeners=[again]) as one:
             await until(lambda: not two.peers())
@@ -128,7 +128,7 @@ async def test_addresses_that_change_are_pushed() -> None:
         await one.connect(info(two))
         await watcher.until_met(two.peer_id)
         port = two.addresses()[0].tcp_port
-        two._own_addresses = lambda _: [next(iter(loopback(4))) + 1]
+        two._introductions._own_addresses = lambda _: [next(iter(loopback(4))) + 1]
         two._check_addresses()
         await until(lambda: str(watcher.met[two.peer_id][0].addresses[0]) == f"/ip4/127.0.0.2/tcp/{port}")
 

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.daemon.libp2p.host.hosts import (
     Stranger,
     connections,
     info,
+    listener,
     make_host,
     pair,
     say,
@@ -287,6 +289,20 @@ async def test_when_all_places_are_taken_the_idle_ones_of_the_greediest_go() -> 
         assert keys[-1].peer_id in host.peers()
         for peer in peers:
             await peer.__aexit__(None, None, None)
+
+
+async def test_peers_that_were_dialled_at_one_address_do_not_push_out_others() -> None:
+    """Whoever has a host dial many names, all at its own address, must not cut off those who came."""
+    limits = Limits(connections=3)
+    crowd = [make_host(listeners=[listener("127.0.0.2")]) for _ in range(4)]
+    async with AsyncExitStack() as stack, make_host(limits=limits) as host, stranger(host) as guest:
+        key = PrivateKey.generate()
+        await guest.upgrade(key)
+        for one in crowd:
+            await stack.enter_async_context(one)
+            await host.connect(info(one))
+        assert connections(host) == 3
+        assert key.peer_id in host.peers()
 
 
 def test_admission_counts_each_address_by_itself() -> None:
