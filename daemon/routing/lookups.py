@@ -110,6 +110,8 @@ class Lookups:
                 await self._find(key, query.count, lambda peer: self._add(query, peer))
         finally:
             query.ended_at = asyncio.get_running_loop().time()
+            if not query.found and self._queries.get(key) is query:
+                del self._queries[key]  # it serves nobody any more
             query.tell()
 
     def _add(self, query: _Query, peer: Peer) -> None:

@@ -122,6 +122,23 @@ async def test_all_who_want_the_same_share_one_query() -> None:
 
 
 @virtual
+async def test_keys_that_nobody_has_push_out_nothing_that_was_found() -> None:
+    class OfOneKey(Finder):
+        async def find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+            self.queries.append((key, count))
+            if key == KEY:
+                found(peer(0))
+
+    finder = OfOneKey(1)
+    async with lookups(finder) as made:
+        assert await collect(made, 1) == [peer(0)]
+        for number in range(1024):
+            assert await collect(made, 1, f"nowhere {number}") == []
+        assert await collect(made, 1) == [peer(0)]
+        assert finder.queries.count((KEY, 1)) == 1
+
+
+@virtual
 async def test_who_comes_later_gets_what_was_found_before_as_well() -> None:
     finder = Finder(3)
     async with lookups(finder) as made:

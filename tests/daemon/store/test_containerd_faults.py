@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,6 +128,58 @@ async def test_a_call_to_a_containerd_that_hangs_is_given_up(tmp_path):
         await store.close()
         for client in clients:
             client.close()
+
+
+@virtual_time
+async def test_calls_beyond_32_wait_for_their_turn(tmp_path):
+    under_way = most = 0
+
+    async def answer(stream: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(1)
+        under_way -= 1
+        await stream.send_message(GetImageResponse(image=Image(target=Descriptor(digest=DIGEST))))
+
+    async with serving(tmp_path / "socket", Images(answer)) as store:
+        assert await asyncio.gather(*(store.resolve(str(number)) for number in range(80))) == [DIGEST] * 80
+    assert most == 32
+    assert now() == pytest.approx(3)
+
+
+@virtual_time
+async def test_nobody_waits_for_the_turn_of_those_who_have_left(tmp_path):
+    async with serving(tmp_path / "socket", Images(forever)) as store:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.gather(*(store.resolve(str(number)) for number in range(80)))
+        with pytest.raises(StoreError, match="DEADLINE_EXCEEDED"):
+            await store.resolve("next")
+        assert now() == pytest.approx(4, abs=0.1)
+
+
+def test_calls_that_have_ended_take_no_memory(tmp_path):
+    async def answer(stream: Any) -> None:
+        await stream.send_message(GetImageResponse(image=Image(target=Descriptor(digest=DIGEST))))
+
+    async def measure() -> int:
+        async with serving(tmp_path / "socket", Images(answer)) as store:
+
+            async def call(times: int) -> int:
+                for _ in range(times):
+                    await store.resolve("docker.io/library/alpine:3.20")
+                gc.collect()
+                return tracemalloc.get_traced_memory()[0]
+
+            before = await call(300)
+            return await call(200) - before
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(measure()) < 10_000  # each that is remembered takes 176 bytes
+    finally:
+        tracemalloc.stop()
 
 
 @virtual_time
