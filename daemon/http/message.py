@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
+from daemon.http.turns import Step
+
 Headers = Mapping[str, str]
 """Header fields of a request by lower-case name; a repeated field was refused, or joined by a comma."""
 
@@ -34,14 +36,8 @@ class Sink(Protocol):
     def fileno(self) -> int:
         """Return the non-blocking socket, for sendfile and splice."""
 
-    async def writable(self) -> None:
-        """Wait until the socket takes more."""
-
-    async def pump(self, step: Callable[[], bool]) -> None:
-        """Call ``step`` whenever the socket takes more, until it returns False.
-
-        BlockingIOError is no failure there. Costs less than ``writable``, after which a task has to be woken.
-        """
+    async def pump(self, step: Step) -> None:
+        """Take a step whenever the socket takes more, until one is the last."""
 
     async def send(self, data: bytes | memoryview) -> None:
         """Write all of ``data``."""

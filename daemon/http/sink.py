@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import socket
 import sys
 import termios
-from collections.abc import Callable
+
+from daemon.http.turns import Step, take_turn
 
 
 class SocketSink:
@@ -32,43 +34,27 @@ class SocketSink:
         """Return the socket's file descriptor."""
         return self._socket.fileno()
 
-    async def writable(self) -> None:
-        """Wait until the socket takes more.
-
-        Raises:
-            TimeoutError: it did not for too long.
-        """
-        await self.pump(lambda: False)
-
-    async def pump(self, step: Callable[[], bool]) -> None:
-        """Call ``step`` whenever the socket takes more, until it returns False.
+    async def pump(self, step: Step) -> None:
+        """Take a step whenever the socket takes more, until one is the last.
 
         Raises:
             TimeoutError: the socket took no more for too long.
             Exception: what ``step`` raises, but for BlockingIOError.
         """
+
+        def progress() -> bool:
+            more = step()
+            self._progress()
+            return more
+
         self._progress()
         self._waiter = self._loop.create_future()
-        self._loop.add_writer(self._socket, self._turn, self._waiter, step)
+        self._loop.add_writer(self._socket, take_turn, self._waiter, progress)
         try:
             await self._waiter
         finally:
             self._loop.remove_writer(self._socket)
             self._waiter = None
-
-    def _turn(self, waiter: asyncio.Future[None], step: Callable[[], bool]) -> None:
-        if waiter.done():
-            return
-        try:
-            more = step()
-        except BlockingIOError:
-            return
-        except Exception as error:  # noqa: BLE001  # whoever pumps gets it
-            waiter.set_exception(error)
-            return
-        self._progress()
-        if not more:
-            waiter.set_result(None)
 
     def _progress(self) -> None:
         self._stalled_at = self._loop.time() + self._stall
@@ -82,13 +68,17 @@ class SocketSink:
             TimeoutError: it takes nothing for too long.
         """
         rest = memoryview(data)
-        while rest:
-            try:
-                count = self._socket.send(rest)
-            except BlockingIOError:
-                await self.writable()
-            else:
-                rest = rest[count:]
+
+        def step() -> bool:
+            nonlocal rest
+            rest = rest[self._socket.send(rest) :]
+            return len(rest) > 0
+
+        more = True
+        with contextlib.suppress(BlockingIOError):
+            more = step()
+        if more:
+            await self.pump(step)
 
     async def closed(self) -> None:
         """Return once the client has closed its end, be it only for sending."""

@@ -6,12 +6,12 @@ No asyncio transport: a transport reads ahead into Python, and what was read can
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain, zip_longest
 
+from daemon.http.turns import Step, take_turn
 from daemon.mirror.fault import Fault, PeerError
 
 Address = IPv4Address | IPv6Address
@@ -25,6 +25,8 @@ takes twice that: the other half is for its own data about the packets."""
 _LEAST_WINDOW = 64 * 1024
 _WINDOWS = 2 * 1024 * 1024
 """Bytes that all peers together are let send ahead, about."""
+_MARKS = 4
+"""How often whoever reads is woken for a whole window; the peer fills the rest of it meanwhile."""
 
 
 class Connection:
@@ -34,6 +36,8 @@ class Connection:
         self.address = address
         self._socket = sock
         self._window = _MOST_WINDOW
+        self._most_mark = _MOST_WINDOW // _MARKS
+        self._mark = 1
         self._resting = True
 
     def fileno(self) -> int:
@@ -51,10 +55,24 @@ class Connection:
             self._window = window
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, window)
+        self._most_mark = window // _MARKS
+        self.expect(min(self._mark, self._most_mark))
+
+    def expect(self, count: int) -> None:
+        """Say how many bytes are still to come.
+
+        ``pump`` is woken only once all of them are there, or as many as are worth it. Zero means that nobody
+        knows: whatever comes is worth it.
+        """
+        mark = max(min(count, self._most_mark), 1)
+        if mark != self._mark:
+            self._mark = mark
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
 
     def rest(self) -> None:
         """Note that nothing was asked for that has not come."""
         self._resting = True
+        self.expect(0)
 
     def close(self) -> None:
         """Close at once, whatever is still on its way."""
@@ -99,14 +117,19 @@ class Connection:
         except OSError:
             return b""
 
-    async def readable(self) -> None:
-        """Wait for data or the end."""
+    async def pump(self, step: Step, seconds: float) -> None:
+        """Take a step whenever there are data or the end, until one is the last or the time is over.
+
+        What is too little to be woken for is left to who comes back when the time is over.
+        """
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_reader(self._socket, _wake, ready)
+        ended = loop.create_future()
+        loop.add_reader(self._socket, take_turn, ended, step)
+        timer = loop.call_later(seconds, take_turn, ended, lambda: False)
         try:
-            await ready
+            await ended
         finally:
+            timer.cancel()
             loop.remove_reader(self._socket)
 
 
@@ -181,8 +204,3 @@ def _interleaved(addresses: Sequence[Address]) -> list[Address]:
 
 def _broken(error: OSError) -> PeerError:
     return PeerError(Fault.UNREACHABLE, f"the connection broke: {error}")
-
-
-def _wake(ready: asyncio.Future[None]) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):
-        ready.set_result(None)

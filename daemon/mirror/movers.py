@@ -1,6 +1,6 @@
 """Moves bytes from a peer's connection to a client's socket: inside the kernel, or through a hash.
 
-Each step first fills (from the peer; fails with PeerError) and then drains (to the client; fails with
+A mover is filled (from the peer; fails with PeerError) only when it is drained (to the client; fails with
 OSError), so that it is always clear whose fault a failure is, and nothing is in between when a peer fails.
 """
 
@@ -26,6 +26,10 @@ _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 class Mover(Protocol):
     """What a relay moves bytes with."""
 
+    @property
+    def level(self) -> int:
+        """The number of bytes in it."""
+
     def put(self, data: bytes) -> int:
         """Fill with bytes that were read already; return how many were taken."""
 
@@ -35,8 +39,8 @@ class Mover(Protocol):
     def complete(self) -> None:
         """Note that the last byte was filled; raises PeerError when the content is wrong."""
 
-    async def drain(self, sink: Sink) -> None:
-        """Write everything to the client; raises OSError."""
+    def drain(self, sink: Sink) -> int:
+        """Return how much the client took; raises OSError, BlockingIOError when it was nothing."""
 
     def close(self) -> None:
         """Release it."""
@@ -49,6 +53,11 @@ class Splicer:
         """Take a pipe from the pool; raises OSError when no more files may be open."""
         self._pool = pool
         self._pipe = pool.take()
+
+    @property
+    def level(self) -> int:
+        """The number of bytes in the pipe."""
+        return self._pipe.level
 
     def put(self, data: bytes) -> int:
         """Write to the pipe."""
@@ -74,17 +83,13 @@ class Splicer:
     def complete(self) -> None:
         """Nothing is known of the content."""
 
-    async def drain(self, sink: Sink) -> None:
+    def drain(self, sink: Sink) -> int:
         """Splice to the client."""
-        while self._pipe.level:
-            try:
-                count = os.splice(self._pipe.source, sink.fileno(), self._pipe.level, flags=_FLAGS)
-            except BlockingIOError:
-                await sink.writable()
-                continue
-            if not count:
-                raise OSError(errno.EPIPE, "the client takes nothing")
-            self._pipe.level -= count
+        count = os.splice(self._pipe.source, sink.fileno(), self._pipe.level, flags=_FLAGS)
+        if not count:
+            raise OSError(errno.EPIPE, "the client takes nothing")
+        self._pipe.level -= count
+        return count
 
     def close(self) -> None:
         """Give the pipe back."""
@@ -99,7 +104,12 @@ class Hasher:
         self._digest = digest
         self._hash = hashlib.new(digest.partition(":")[0])
         self._buffer = memoryview(bytearray(_BUFFER))
-        self._level = 0
+        self._rest = self._buffer[:0]
+
+    @property
+    def level(self) -> int:
+        """The number of bytes in the buffer that the client has not taken."""
+        return len(self._rest)
 
     def put(self, data: bytes) -> int:
         """Take bytes into the buffer."""
@@ -115,17 +125,18 @@ class Hasher:
         """Compare the digest."""
         _compare(self._hash.hexdigest(), self._digest)
 
-    async def drain(self, sink: Sink) -> None:
-        """Send the buffer."""
-        await sink.send(self._buffer[: self._level])
-        self._level = 0
+    def drain(self, sink: Sink) -> int:
+        """Send what is in the buffer."""
+        count = os.write(sink.fileno(), self._rest)
+        self._rest = self._rest[count:]
+        return count
 
     def close(self) -> None:
         """Nothing is held."""
 
     def _count(self, count: int) -> int:
-        self._hash.update(self._buffer[:count])
-        self._level = count
+        self._rest = self._buffer[:count]
+        self._hash.update(self._rest)
         return count
 
 

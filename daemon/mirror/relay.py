@@ -26,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 
 _SOURCES = 16
 """Peers that one transfer may use one after another; who needs more had better start again elsewhere."""
+_HOLD = 0.1
+"""Seconds that a few bytes from a peer may wait for more to come before they go to the client."""
 
 
 class Relay:
@@ -120,17 +122,28 @@ class Relay:
         self._arena.praise(self._source.peer.id, self._wanted.key)
 
     async def _step(self, sink: Sink) -> None:
-        try:
-            count = self._fill()
-        except BlockingIOError:
-            await self._wait()
-            return
-        await self._mover.drain(sink)
-        self.sent += count
-        self._moved(count)
-        await asyncio.sleep(0)  # others' turn
+        """Move what is there, then wait for whoever is not ready."""
+        if self._feed(sink):
+            if self._pace.judge():
+                await self._leave()
+            else:
+                await self._listen(sink)
+        if self._mover.level:
+            await sink.pump(lambda: self._drain(sink))
 
-    def _fill(self) -> int:
+    def _feed(self, sink: Sink) -> bool:
+        """Move what the peer has sent; return whether the next move is the peer's too."""
+        try:
+            self._fill()
+        except BlockingIOError:
+            return True
+        try:
+            self._drain(sink)
+        except BlockingIOError:
+            return False
+        return not self._mover.level and not self._source.rest and self._offset < self._end
+
+    def _fill(self) -> None:
         source, left = self._source, self._end - self._offset
         if source.rest:
             count = self._mover.put(source.rest[:left])
@@ -143,18 +156,25 @@ class Relay:
             self._mover.complete()
         self._offset += count
         self._pace.received(count)
-        return count
+        source.connection.expect(self._end - self._offset)
 
-    async def _wait(self) -> None:
-        """Wait for the peer; leave it for a better one when it is too slow and there is one."""
+    def _drain(self, sink: Sink) -> bool:
+        """Write what the client takes; return whether the next move is the client's too."""
+        count = self._mover.drain(sink)
+        self.sent += count
+        self._moved(count)
+        return self._mover.level > 0
+
+    async def _listen(self, sink: Sink) -> None:
+        """Move what the peer sends, but not for so long that a few bytes would wait for more to come."""
         now = asyncio.get_running_loop().time
         started = now()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.patience()):
-                await self._source.connection.readable()
+        seconds = min(self._pace.patience(), _HOLD)
+        await self._source.connection.pump(lambda: self._feed(sink), seconds)
         self._pace.waited(now() - started)
-        if not self._pace.judge():
-            return
+
+    async def _leave(self) -> None:
+        """Leave a peer that is too slow for a better one, when there is one."""
         peer = self._source.peer.id
         self._slow.add(peer)
         better = await self._another(self._failed | self._slow)

@@ -55,9 +55,6 @@ class Pipe:
     def fileno(self) -> int:
         return self.fd
 
-    async def writable(self) -> None:
-        raise AssertionError
-
     async def pump(self, step: Callable[[], bool]) -> None:
         while step():
             await asyncio.sleep(0)  # as an event loop that asks the socket between two steps

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from daemon.http.message import Body, Response
+from daemon.http.turns import Step, take_turn
 from daemon.metrics import Metrics
 from daemon.mirror import Mirror, Wanted
 from daemon.mirror.wanted import Range
@@ -326,20 +327,14 @@ class SocketSink:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    async def writable(self) -> None:
+    async def pump(self, step: Step) -> None:
         loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_writer(self._socket, ready.set)
+        ended = loop.create_future()
+        loop.add_writer(self._socket, take_turn, ended, step)
         try:
-            await ready.wait()
+            await ended
         finally:
             loop.remove_writer(self._socket)
-
-    async def pump(self, step: Callable[[], bool]) -> None:
-        more = True
-        while more:
-            await self.writable()
-            more = step()
 
     async def send(self, data: bytes | memoryview) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)

@@ -8,7 +8,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
@@ -195,11 +195,11 @@ async def test_unread_bytes_and_the_end_are_told_apart() -> None:
         with sock.accept()[0] as other:
             assert connection.peek() is None
             other.sendall(b"xy")
-            await connection.readable()
+            await connection.pump(lambda: False, 1)
             assert connection.peek() == b"x"
             assert await connection.receive(9) == b"xy"
             assert connection.peek() is None
-        await connection.readable()
+        await connection.pump(lambda: False, 1)
         assert connection.peek() == b""
         with pytest.raises(PeerError, match="closed"):
             await connection.receive(9)
@@ -217,3 +217,98 @@ async def test_a_reset_is_the_peers_failure() -> None:
             await connection.receive(9)
         assert connection.peek() == b""
         connection.close()
+
+
+@contextlib.asynccontextmanager
+async def joined() -> AsyncIterator[tuple[Connection, socket.socket]]:
+    with listener("127.0.0.1") as sock:
+        connection = await dial(sock.getsockname()[1], V4)
+        with sock.accept()[0] as peer:
+            yield connection, peer
+        connection.close()
+
+
+@virtual_time
+async def test_steps_are_taken_until_one_is_the_last() -> None:
+    async with joined() as (connection, peer):
+        peer.sendall(b"abc")
+        taken = []
+
+        def step() -> bool:
+            taken.append(connection.receive_into(memoryview(bytearray(1))))
+            return len(taken) < 3
+
+        await connection.pump(step, 1)
+        assert (len(taken), now()) == (3, 0)
+
+
+@virtual_time
+async def test_what_a_step_raises_ends_the_steps() -> None:
+    async with joined() as (connection, peer):
+        peer.close()
+        with pytest.raises(PeerError, match="closed"):
+            await connection.pump(lambda: connection.receive_into(memoryview(bytearray(1))) > 0, 1)
+
+
+class Counter:
+    """A step that only counts; always the last."""
+
+    taken = 0
+
+    def __call__(self) -> bool:
+        self.taken += 1
+        return False
+
+
+@virtual_time
+async def test_fewer_bytes_than_are_expected_wake_nobody() -> None:
+    step = Counter()
+    async with joined() as (connection, peer):
+        connection.expect(1000)
+        peer.sendall(bytes(999))
+        await connection.pump(step, 5)
+        assert (step.taken, now()) == (0, 5)
+        peer.sendall(bytes(1))
+        await connection.pump(step, 5)
+        assert (step.taken, now()) == (1, 5)
+
+
+@pytest.mark.parametrize("linger", [b"\0\0\0\0\0\0\0\0", b"\1\0\0\0\0\0\0\0"], ids=["close", "reset"])
+@virtual_time
+async def test_the_end_wakes_at_once_however_many_are_expected(linger: bytes) -> None:
+    step = Counter()
+    async with joined() as (connection, peer):
+        connection.expect(1000)
+        peer.sendall(bytes(10))
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        peer.close()
+        await connection.pump(step, 5)
+        assert (step.taken, now()) == (1, 0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (64, 64), (1, 64), (64, 1)])
+def test_more_is_never_expected_than_a_peer_may_send_ahead(before: int, after: int) -> None:
+    async def test() -> None:
+        async with joined() as (connection, peer):
+            connection.share(before)
+            connection.expect(10**9)
+            connection.share(after)
+            sender = asyncio.create_task(send_without_end(peer))
+            step = Counter()
+            await connection.pump(step, 60)
+            assert step.taken == 1
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    asyncio.run(test())
+
+
+@virtual_time
+async def test_anything_may_come_after_a_rest() -> None:
+    step = Counter()
+    async with joined() as (connection, peer):
+        connection.expect(1000)
+        connection.rest()
+        peer.sendall(b"x")
+        await connection.pump(step, 5)
+        assert (step.taken, now()) == (1, 0)
