@@ -57,6 +57,12 @@ class Metrics:
             "http_response_size_bytes", "Size of response bodies.", _SIZES, "handler", "method", "code"
         )
         self.requests_inflight = self._gauge("http_requests_inflight", "Requests being answered.", "handler")
+        self.refused_connections = self._counter(
+            "spegel_refused_connections",
+            "Connections to the registry that were refused, by the limit that was reached.",
+            "reason",
+        )
+        """``reason``: a value of ``daemon.http.limits.Scope``."""
         self.served_bytes = self._counter(
             "spegel_served_bytes",
             "Body bytes sent to clients, by where they came from.",

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from daemon.http import sockets
 from daemon.http.head import HEAD_LIMIT, BadRequestError, Head, HeadBuffer, parse_head
-from daemon.http.limits import Limits, is_loopback
+from daemon.http.limits import Limits, Scope, is_loopback
 from daemon.http.message import Handler, Request, Response
 from daemon.http.responses import encode_head, failure_response, refusal_response
 from daemon.http.shares import Shares
@@ -43,6 +43,9 @@ class Observer(Protocol):
 
     def refused(self, client: str, status: HTTPStatus, message: str) -> None:
         """What came was no acceptable request."""
+
+    def turned_away(self, scope: Scope) -> None:
+        """A connection was refused, since there were too many."""
 
 
 @dataclass(slots=True)

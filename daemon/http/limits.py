@@ -49,13 +49,13 @@ def is_loopback(client: str) -> bool:
 
 
 class Scope(enum.Enum):
-    """Among which connections a limit is reached."""
+    """Among which connections a limit is reached; the values are labels of figures."""
 
-    CLIENT = enum.auto()
+    CLIENT = "client"
     """Those of the same client."""
-    REMOTE = enum.auto()
+    REMOTE = "remote"
     """Those of all clients but loopback."""
-    ALL = enum.auto()
+    ALL = "all"
 
 
 class Admission:

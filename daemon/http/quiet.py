@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
+from daemon.http.limits import Scope
 from daemon.http.message import Request, Response
 
 logger = logging.getLogger(__name__)
@@ -22,3 +23,6 @@ class Quiet:
     def refused(self, client: str, status: HTTPStatus, message: str) -> None:
         """Log it."""
         logger.debug("request refused", extra={"status": status.value, "ip": client, "reason": message})
+
+    def turned_away(self, scope: Scope) -> None:
+        """Nothing to do."""

@@ -11,6 +11,7 @@ from daemon.http import sockets
 from daemon.http.connection import Connection, Observer, Service
 from daemon.http.limits import Admission, Limits, Scope, client_address, is_loopback
 from daemon.http.message import Handler
+from daemon.http.refusals import Refusals
 from daemon.http.sockets import open_listeners
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Server:
         limits = limits or Limits()
         self._service = Service(handler, observer, limits)
         self._admission = Admission(limits)
+        self._refusals = Refusals()
         self._connections: set[Connection] = set()
         self._listeners: list[socket.socket] = []
         self._paused: list[socket.socket] = []
@@ -80,8 +82,9 @@ class Server:
         """
         scope = self._admission.full(client)
         if scope is not None and not self._make_room(scope, client):
-            logger.debug("%s: too many connections", client)
             sockets.reset(sock)
+            self._service.observer.turned_away(scope)
+            self._refusals.add(client, scope, self._loop.time())
             return
         self._admission.enter(client)
         self._connections.add(Connection(sock, client, self._service, self._ended))
@@ -120,6 +123,7 @@ class Server:
         now = self._loop.time()
         for connection in list(self._connections):
             connection.expire(now)
+        self._refusals.report(now)
         for listener in self._paused:
             self._loop.add_reader(listener, self._accept, listener)
         self._paused.clear()

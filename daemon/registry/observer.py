@@ -6,6 +6,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from daemon.http.limits import Scope
 from daemon.http.message import Request, Response
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class RequestObserver:
         self._in_flight: dict[str, Gauge] = {}
         self._served: dict[str, Counter] = {}
         self._histograms: dict[tuple[str, str, HTTPStatus], tuple[Histogram, Histogram]] = {}
+        for scope in Scope:
+            metrics.refused_connections.labels(scope.value)  # 0 until there are some
 
     def begin(self, request: Request) -> None:
         """Count a request as being answered."""
@@ -70,6 +73,10 @@ class RequestObserver:
         duration.observe(0)
         sizes.observe(0)
         logger.debug("request refused", extra={"status": status.value, "ip": client, "reason": message})
+
+    def turned_away(self, scope: Scope) -> None:
+        """Count a refused connection; the server logs it."""
+        self._metrics.refused_connections.labels(scope.value).inc()
 
     def _gauge(self, route: str) -> Gauge:
         gauge = self._in_flight.get(route)

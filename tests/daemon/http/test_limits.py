@@ -148,7 +148,7 @@ async def test_who_is_refused_and_leaves_is_noticed_at_once() -> None:
 
 async def test_one_client_cannot_take_all_connections() -> None:
     limits = Limits(connections=6, remote_connections=4, client_connections=2)
-    async with serving(waits_forever, limits) as (server, _):
+    async with serving(waits_forever, limits) as (server, notes):
 
         async def enters(address: str) -> bool:
             before = server.connections
@@ -172,6 +172,31 @@ async def test_one_client_cannot_take_all_connections() -> None:
         assert [await enters("10.0.0.2") for _ in range(2)] == [True, False]
         for client in clients:
             client.close()
+    assert notes.turned_away_by == [Scope.CLIENT, Scope.CLIENT, Scope.REMOTE, Scope.ALL, Scope.REMOTE]
+
+
+@virtual_time
+async def test_refused_connections_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async def knock() -> None:
+        async with await Client.adopted(server, "10.0.0.1") as client:
+            assert await client.rest() == b""
+
+    def lines() -> list[tuple[object, ...]]:
+        return [(record.levelname, record.count, record.reason, record.ip) for record in caplog.records]
+
+    async with serving(waits_forever, Limits(client_connections=0)) as (server, notes):
+        for _ in range(3):
+            await knock()
+        assert lines() == [("WARNING", 1, "client", "10.0.0.1")]
+        await asyncio.sleep(59)
+        assert len(lines()) == 1
+        await asyncio.sleep(2)
+        assert lines()[1:] == [("WARNING", 2, "client", "10.0.0.1")]
+        await asyncio.sleep(200)
+        assert len(lines()) == 2
+        await knock()
+        assert lines()[2:] == [("WARNING", 1, "client", "10.0.0.1")]
+    assert len(notes.turned_away_by) == 4
 
 
 async def test_who_has_been_idle_for_longest_makes_room() -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from daemon.http.limits import Limits
+from daemon.http.limits import Limits, Scope
 from daemon.http.message import Body, Handler, Request, Response, Sink
 from daemon.http.server import Server
 
@@ -25,6 +25,7 @@ class Notes:
         self.in_flight = 0
         self.ended: list[tuple[str, int, bool]] = []
         self.refusals: list[int] = []
+        self.turned_away_by: list[Scope] = []
 
     def begin(self, request: Request) -> None:
         self.in_flight += 1
@@ -35,6 +36,9 @@ class Notes:
 
     def refused(self, client: str, status: HTTPStatus, message: str) -> None:
         self.refusals.append(status.value)
+
+    def turned_away(self, scope: Scope) -> None:
+        self.turned_away_by.append(scope)
 
 
 @asynccontextmanager

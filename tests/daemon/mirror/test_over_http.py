@@ -5,27 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
-from http import HTTPStatus
 
 import pytest
 
 from daemon.http.message import Request, Response
+from daemon.http.quiet import Quiet
 from daemon.http.server import Server
 from daemon.mirror.history import Outcome
 from tests.daemon.mirror.peers import Honest, Scene, Script, blob, digest_of, pattern, scene
 
 DATA = pattern(3_000_000)
-
-
-class Nobody:
-    def begin(self, request: Request) -> None:
-        pass
-
-    def end(self, request: Request, response: Response, seconds: float, *, complete: bool) -> None:
-        pass
-
-    def refused(self, client: str, status: HTTPStatus, message: str) -> None:
-        pass
 
 
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -39,7 +28,7 @@ async def served(*scripts: Script) -> AsyncIterator[tuple[Scene, Wire]]:
         def handler(request: Request) -> Awaitable[Response]:
             return stage.mirror.fetch(blob(DATA))
 
-        server = Server(handler, Nobody())
+        server = Server(handler, Quiet())
         server.listen("127.0.0.1:0")
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         yield stage, (reader, writer)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.http.bucket import TokenBucket
+from daemon.http.limits import Limits
 from daemon.http.message import Response
 from daemon.mirror import UnsatisfiableError, Wanted
 from daemon.oci.descriptor import OCI_INDEX
@@ -68,6 +69,17 @@ async def test_a_router_that_does_not_answer_is_not_ready() -> None:
         reply = await node.ask("/readyz")
         assert (reply.status, error_code(reply)) == (500, "UNKNOWN")
         assert now() < 2
+
+
+async def test_refused_connections_are_counted_by_reason() -> None:
+    name = "spegel_refused_connections_total"
+    async with running(MemoryStore(), Limits(client_connections=1)) as node:
+        assert [node.figure(name, reason=reason) for reason in ("client", "remote", "all")] == [0, 0, 0]
+        async with await Client.adopted(node.server, "10.0.0.1") as first:
+            first.send(b"GET ")
+            async with await Client.adopted(node.server, "10.0.0.1") as second:
+                assert await second.rest() == b""
+        assert [node.figure(name, reason=reason) for reason in ("client", "remote", "all")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("path", PATHS)
