@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -113,78 +112,93 @@ class Arena:
 
 
 class _Contest(Generic[T]):
+    """Takes each step of the race in the turn of the event loop in which something happens."""
+
     def __init__(self, arena: Arena, key: str, ask: Callable[[Peer], Awaitable[T]], race: Race) -> None:
         self._arena = arena
         self._key = key
         self._ask = ask
         self._race = race
+        self._loop = asyncio.get_running_loop()
         self._peers: dict[str, Peer] = {}
         self._attempts: dict[str, asyncio.Task[None]] = {}
-        self._happened = asyncio.Event()
         self._search_on = asyncio.Event()
         """Set when the first peer has failed, or has had its head start."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
         self._answer: T | None = None
         self.failure: PeerError | None = None
         """The last one."""
 
     async def run(self, without: Collection[str]) -> T | None:
+        search = self._begin(self._search(without))
         try:
-            async with asyncio.TaskGroup() as group:
-                search = group.create_task(self._search(without))
-                await self._decide(group)
-                search.cancel()
-                for attempt in self._attempts.values():
-                    attempt.cancel()
+            try:
+                self._step()
+                await self._over
+            finally:
+                if self._timer is not None:
+                    self._timer.cancel()
+                await _end([search, *self._attempts.values()])
         except BaseException:
             if self._answer is not None:
                 self._answer.close()
             raise
         return self._answer
 
-    async def _decide(self, group: asyncio.TaskGroup) -> None:
-        now = asyncio.get_running_loop().time
-        while True:
-            for action in self._race.step(now()):
-                if isinstance(action, Start):
-                    attempt = self._attempt(self._peers[action.peer])
-                    self._attempts[action.peer] = group.create_task(attempt)
-                else:
-                    self._attempts.pop(action.peer).cancel()
-                    if not action.suspect:
-                        self._arena.blame(action.peer, self._key, Fault.UNREACHABLE)
-            if self._race.verdict is not Verdict.OPEN:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._race.wake()):
-                    await self._happened.wait()
-            self._happened.clear()
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._check)
+        return task
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not self._over.done():
+            self._over.set_exception(error)
+
+    def _step(self) -> None:
+        if self._over.done():
+            return
+        for action in self._race.step(self._loop.time()):
+            if isinstance(action, Start):
+                self._attempts[action.peer] = self._begin(self._attempt(self._peers[action.peer]))
+            else:
+                self._attempts[action.peer].cancel()
+                if not action.suspect:
+                    self._arena.blame(action.peer, self._key, Fault.UNREACHABLE)
+        if self._race.verdict is not Verdict.OPEN:
+            self._over.set_result(None)
+            return
+        wake = self._race.wake()
+        if self._timer is None or self._timer.when() != wake:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(wake, self._step)
 
     async def _search(self, without: Collection[str]) -> None:
-        now = asyncio.get_running_loop().time
         try:
             async for peer in self._arena.lookup(self._key, len(without)):
                 if peer.id in without:
                     continue
                 self._peers.setdefault(peer.id, peer)
-                points = self._arena.reputation.points(peer.id, self._key, now())
+                points = self._arena.reputation.points(peer.id, self._key, self._loop.time())
                 self._race.found(peer.id, points)
-                self._happened.set()
+                self._step()
                 if not points:
                     await self._head_start()
         except Exception:  # noqa: BLE001  # whatever breaks a router, the client must get to the next host
             _LOG.exception("looking up %s failed", self._key)
         self._race.searched()
-        self._happened.set()
+        self._step()
 
     async def _head_start(self) -> None:
-        timer = asyncio.get_running_loop().call_later(_HEAD_START, self._search_on.set)
+        timer = self._loop.call_later(_HEAD_START, self._search_on.set)
         try:
             await self._search_on.wait()
         finally:
             timer.cancel()
 
     async def _attempt(self, peer: Peer) -> None:
-        now = asyncio.get_running_loop().time
+        now = self._loop.time
         started = now()
         try:
             answer = await self._ask(peer)
@@ -204,4 +218,12 @@ class _Contest(Generic[T]):
                 self._answer = answer
             else:
                 answer.close()
-        self._happened.set()
+        self._step()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)

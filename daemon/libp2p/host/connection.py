@@ -138,9 +138,12 @@ class Connection:
         return sent
 
     def finish(self, number: int) -> None:
-        """End a stream's sending side, once."""
+        """End a stream's sending side, once; what it said is complete, and waits for nothing but others."""
         self._session.finish(number)
-        self._flush_soon()
+        if len(self._streams) == 1:
+            self._flush()
+        else:
+            self._flush_soon()
 
     def ignore(self, number: int) -> None:
         """Forget a stream whose sending side was ended."""
