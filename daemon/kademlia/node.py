@@ -33,6 +33,7 @@ from daemon.libp2p.peer_info import PeerInfo
 
 _SWEEP_INTERVAL = 60.0
 _SETTLED_AFTER = PROVIDE_INTERVAL + PROVIDE_DELAY
+_GROWTH = 1.5  # of the routing table; then so many others are nearest to a key that it is provided again
 
 
 class Node:
@@ -135,8 +136,8 @@ class Node:
             if size == 1:
                 self._member_since = self._loop.time()
             self._upkeep.want_refresh()
-        elif self._told_to is not None and size >= 2 * self._told_to:
-            self._provide_all()  # the network has grown so much that others are nearest now
+        elif self._told_to is not None and size >= _GROWTH * self._told_to:
+            self._provide_all()
         elif size < K:
             self._providing.greet(peer)
 

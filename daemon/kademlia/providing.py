@@ -97,7 +97,7 @@ class Providing:
             await self._send([key, *keys], region.peers)
             return
         nearest = await self._search.closest(key)
-        region = Region(key, nearest, self._random)
+        region = Region(key, nearest, len(self._search.table), self._random)
         keys = [key, *self._schedule.claim(region.prefix, region.length)]
         has_several_turns = region.length < SLICE_BITS
         if len(keys) <= _FEW and not has_several_turns:

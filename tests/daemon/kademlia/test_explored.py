@@ -15,7 +15,7 @@ KEYS = [content_key(f"{number}") for number in range(40)]
 
 def region_of(key: bytes, peers: int = 60) -> Region:
     nearest = sorted(many(peers), key=lambda info: position(info.id.raw) ^ position(key))[:K]
-    return Region(key, nearest, Random(1))
+    return Region(key, nearest, len(nearest), Random(1))
 
 
 def remembered(region: Region, known: int = 60, now: float = 0) -> ExploredRegions:

@@ -20,7 +20,7 @@ def nearest(infos: list[PeerInfo], key: bytes) -> list[PeerInfo]:
 
 def explored(infos: list[PeerInfo], key: bytes, seed: int = 1) -> tuple[Region, int]:
     """Explore the region of a key among peers; return it and the number of lookups that took."""
-    region, lookups = Region(key, nearest(infos, key), Random(seed)), 1
+    region, lookups = Region(key, nearest(infos, key), len(infos), Random(seed)), 1
     while (target := region.next_target()) is not None:
         region.explored(target, nearest(infos, target))
         lookups += 1
@@ -46,6 +46,16 @@ def test_in_a_network_of_up_to_k_peers_the_region_is_everything_and_all_keys_go_
     assert (region.prefix, region.length, lookups) == (0, 0, 1)
     keys = [content_key(f"{number}") for number in range(50)]
     assert allocate(keys, region.peers.values()) == {info.id.raw: keys for info in crowded}
+
+
+def test_a_region_is_no_larger_than_what_is_covered_by_those_of_the_nearest_who_have_answered():
+    infos, key = many(400), content_key("a")
+    found = nearest(infos, key)[: K - 3]
+    region = Region(key, found, len(infos), Random(1))
+    others = [other for index in range(2000) if (other := content_key(f"other {index}")) in region]
+    assert others
+    assert all(len(set(found) & set(nearest(infos, other))) >= K - 6 for other in others)
+    assert Region(key, [], len(infos), Random(1)).next_target() is None
 
 
 def test_a_region_takes_few_lookups():
