@@ -5,6 +5,9 @@ As soon as the BETA nearest have answered there is nobody nearer to be found; th
 nearest is asked at once. So do go-libp2p-kad-dht's lookups. The machine knows neither time nor network: it is
 told who has answered and who has failed.
 
+Anybody can name peers that do not exist, as near as they like. Of those that only one peer has named, so few
+are waited for that others are asked meanwhile, and when these do not answer, the rest are passed over.
+
     lookup = Lookup(position(key), table.nearest(position(key)), local)
     for peer in lookup.to_ask(): ...     # at the start and after each of the following
     lookup.answered(peer.id, answer.closer)
@@ -16,6 +19,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_left, insort
 from collections.abc import Iterable
+from itertools import islice
 
 from daemon.kademlia.key import position
 from daemon.kademlia.parameters import ALPHA, BETA, K
@@ -26,6 +30,8 @@ MAX_CANDIDATES = 10 * K
 """Peers considered at once, the nearest of those heard of."""
 MAX_ASKED = 8 * K
 """Peers asked by one lookup, whatever they say; a lookup among 10,000 nodes takes some 40."""
+MAX_UNPROVEN = ALPHA // 2
+"""Peers asked on the word of one other alone that have not answered."""
 
 
 class _State(enum.Enum):
@@ -36,16 +42,24 @@ class _State(enum.Enum):
 
 
 class _Candidate:
-    __slots__ = ("distance", "hops", "peer", "state")
+    __slots__ = ("distance", "hops", "peer", "source", "state", "unproven")
 
-    def __init__(self, peer: PeerInfo, distance: int, hops: int) -> None:
+    def __init__(self, peer: PeerInfo, distance: int, source: _Candidate | None) -> None:
         self.peer = peer
         self.distance = distance
-        self.hops = hops
+        self.hops: int = source.hops + 1 if source else 1
+        self.source = source  # who alone has named it
         self.state = _State.HEARD
+        self.unproven = 0  # of those that it alone has named, how many were asked and have not answered
 
     def __lt__(self, other: _Candidate) -> bool:
         return self.distance < other.distance
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was asked or may be."""
+        source = self.source
+        return source is None or source.unproven < MAX_UNPROVEN or self.state is not _State.HEARD
 
 
 class Lookup:
@@ -55,14 +69,14 @@ class Lookup:
         self._target = target
         self._local = local.raw
         self._asked: dict[bytes, _Candidate] = {}
-        self._heard: set[bytes] = set()
+        self._heard: dict[bytes, _Candidate] = {}
         self._ranked: list[_Candidate] = []  # by distance; who has failed is left out
         self._waiting = 0
         self._near = False
         self._stopped = False
         self.hops = 0
         """Requests that followed one upon another up to the farthest answer."""
-        self._hear(seeds, 1)
+        self._hear(seeds, None)
 
     @property
     def done(self) -> bool:
@@ -70,8 +84,8 @@ class Lookup:
         if self._stopped:
             return True
         if self._near:
-            return all(candidate.state is _State.ANSWERED for candidate in self._ranked[:K])
-        return not self._waiting and not any(c.state is _State.HEARD for c in self._ranked)
+            return all(candidate.state is _State.ANSWERED for candidate in self._first(K))
+        return not self._waiting and not any(c.state is _State.HEARD and c.counts for c in self._ranked)
 
     def to_ask(self) -> list[PeerInfo]:
         """Return the peers to ask now; answers are waited for from then on."""
@@ -79,18 +93,20 @@ class Lookup:
             return []
         self._near = self._near or self._is_near()
         if self._near:
-            chosen = [c for c in self._ranked[:K] if c.state is _State.HEARD]
+            heard, room = (c for c in self._first(K) if c.state is _State.HEARD), K
         else:
-            heard = (c for c in self._ranked if c.state is _State.HEARD)
-            chosen = [c for c, _ in zip(heard, range(ALPHA - self._waiting), strict=False)]
-        if len(self._asked) + len(chosen) > MAX_ASKED:
+            heard, room = (c for c in self._ranked if c.state is _State.HEARD), ALPHA - self._waiting
+        chosen: list[PeerInfo] = []
+        for candidate in heard:
+            if len(chosen) >= room:
+                break
+            if candidate.counts:
+                self._ask(candidate)
+                chosen.append(candidate.peer)
+        if len(self._asked) > MAX_ASKED:
             self._stopped = True
             return []
-        for candidate in chosen:
-            candidate.state = _State.WAITING
-            self._asked[candidate.peer.id.raw] = candidate
-        self._waiting += len(chosen)
-        return [candidate.peer for candidate in chosen]
+        return chosen
 
     def answered(self, peer: PeerId, closer: Iterable[PeerInfo]) -> None:
         """Take the answer of a peer that was to be asked."""
@@ -98,7 +114,9 @@ class Lookup:
         if candidate is not None:
             self.hops = max(self.hops, candidate.hops)
             if not self._near:
-                self._hear(closer, candidate.hops + 1)
+                self._hear(closer, candidate)
+            if candidate.source is not None:
+                candidate.source.unproven -= 1
 
     def failed(self, peer: PeerId) -> None:
         """Note that a peer that was to be asked has not answered."""
@@ -118,19 +136,31 @@ class Lookup:
         answered = (c.peer for c in self._ranked if c.state is _State.ANSWERED)
         return [peer for peer, _ in zip(answered, range(count), strict=False)]
 
-    def _hear(self, peers: Iterable[PeerInfo], hops: int) -> None:
+    def _ask(self, candidate: _Candidate) -> None:
+        candidate.state = _State.WAITING
+        self._asked[candidate.peer.id.raw] = candidate
+        self._waiting += 1
+        if candidate.source is not None:
+            candidate.source.unproven += 1
+
+    def _hear(self, peers: Iterable[PeerInfo], source: _Candidate | None) -> None:
         for peer in peers:
             raw = peer.id.raw
-            if raw in self._heard or raw == self._local:
+            known = self._heard.get(raw)
+            if known is not None:
+                if known.source is not source and known.state is _State.HEARD:
+                    known.source = None  # two say so
                 continue
-            candidate = _Candidate(peer, position(raw) ^ self._target, hops)
+            if raw == self._local:
+                continue
+            candidate = _Candidate(peer, position(raw) ^ self._target, source)
             if len(self._ranked) >= MAX_CANDIDATES:
                 if self._ranked[-1] < candidate:
                     continue
                 dropped = self._ranked.pop()
                 if dropped.state is _State.HEARD:  # who has been asked is remembered
-                    self._heard.discard(dropped.peer.id.raw)
-            self._heard.add(raw)
+                    del self._heard[dropped.peer.id.raw]
+            self._heard[raw] = candidate
             insort(self._ranked, candidate)
 
     def _settle(self, peer: PeerId, state: _State) -> _Candidate | None:
@@ -141,8 +171,12 @@ class Lookup:
         self._waiting -= 1
         return candidate
 
+    def _first(self, count: int) -> list[_Candidate]:
+        """Return the nearest that were asked or may be."""
+        return list(islice((c for c in self._ranked if c.counts), count))
+
     def _is_near(self) -> bool:
-        nearest = self._ranked[:BETA]
+        nearest = self._first(BETA)
         return bool(nearest) and all(c.state is _State.ANSWERED for c in nearest)
 
 

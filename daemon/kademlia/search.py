@@ -11,7 +11,11 @@ from daemon.kademlia.lost import LostPeers
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network, NetworkError
 from daemon.kademlia.table import Table
+from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
+
+_PATIENCE = 1.0
+"""Seconds after which a lookup goes on without a peer; what it answers later is still taken."""
 
 
 class Search:
@@ -84,6 +88,7 @@ class Search:
     ) -> None:
         """Run a lookup to its end, telling every answer to ``heard`` as it comes."""
         finished = asyncio.Event()
+        loop = asyncio.get_running_loop()
 
         def proceed() -> None:
             if self._requests is None:
@@ -94,11 +99,17 @@ class Search:
             if lookup.done:
                 finished.set()
 
+        def pass_over(peer: PeerId) -> None:
+            lookup.failed(peer)
+            proceed()
+
         async def ask(peer: PeerInfo) -> None:
             answer = None
+            late = loop.call_later(_PATIENCE, pass_over, peer.id)
             try:
                 answer = await self.ask(peer, request)
             finally:
+                late.cancel()
                 if answer is None:
                     lookup.failed(peer.id)
                 elif not lookup.done:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.kademlia.key import position
-from daemon.kademlia.lookup import MAX_ASKED, MAX_CANDIDATES, Lookup, ProviderLookup
+from daemon.kademlia.lookup import MAX_ASKED, MAX_CANDIDATES, MAX_UNPROVEN, Lookup, ProviderLookup
 from daemon.kademlia.parameters import ALPHA, BETA, K
 from daemon.libp2p.peer_info import PeerInfo
 from tests.daemon.kademlia.peers import many, peer
@@ -89,6 +89,47 @@ def test_it_is_done_when_there_is_nobody_left_to_ask():
     one.failed(CROWD[1].id)
     assert one.done
     assert one.nearest() == CROWD[:1]
+
+
+def test_the_word_of_one_peer_takes_up_half_of_what_is_asked_at_once_and_others_go_on():
+    liar, honest, made_up = CROWD[100], CROWD[101:110], CROWD[:40]
+    one = lookup([liar, *honest])
+    one.to_ask()
+    one.answered(liar.id, made_up)
+    assert one.to_ask() == made_up[:1], "there is no more room yet"
+    for info, named in zip(honest, CROWD[50:], strict=False):
+        one.answered(info.id, [named])
+    assert one.to_ask() == [*made_up[1:MAX_UNPROVEN], *CROWD[50 : 50 + ALPHA - MAX_UNPROVEN]]
+    for info in made_up[:MAX_UNPROVEN]:
+        one.failed(info.id)
+    while not one.done:
+        for info in one.to_ask():
+            assert info not in made_up, "nobody answered for whom it gave its word"
+            one.answered(info.id, [])
+        for info in CROWD[50 : 50 + ALPHA - MAX_UNPROVEN]:
+            one.answered(info.id, [])
+    assert one.nearest(3) == CROWD[50:53]
+
+
+def test_those_that_answer_prove_who_named_them_right():
+    one = lookup([CROWD[100]])
+    asked = one.to_ask()
+    one.answered(CROWD[100].id, CROWD[10:30])
+    while batch := one.to_ask():
+        assert len(batch) <= MAX_UNPROVEN
+        asked += batch
+        for info in batch:
+            one.answered(info.id, [])
+    assert asked[1:] == CROWD[10:30]
+    assert one.done
+
+
+def test_those_that_two_have_named_are_asked_like_any_others():
+    one = lookup(CROWD[100:110])
+    one.to_ask()
+    for info in CROWD[100:110]:
+        one.answered(info.id, CROWD[10:30])
+    assert one.to_ask() == CROWD[10 : 10 + ALPHA]
 
 
 def test_without_seeds_it_is_done_at_once():
