@@ -1,4 +1,4 @@
-"""Finds the first peers, over and over while there is none, and again every half hour.
+"""Finds the first peers, over and over until one is reached, and again every half hour.
 
 Where candidates come from is the business of a `Source`. Any of them may be this node itself, may be gone, or
 may be named by its address alone.
@@ -77,7 +77,7 @@ class Connector(Protocol):
 
 
 class Bootstrap:
-    """Connects to candidates for as long as this node has no peers."""
+    """Connects to candidates until one is reached, and when there are no peers any more."""
 
     def __init__(self, source: Source, host: Connector, port: int, connected: Callable[[], bool]) -> None:
         """Prepare.
@@ -95,13 +95,9 @@ class Bootstrap:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._reach_connectivity()
-            again = loop.time() + _INTERVAL
-            while self._connected() and loop.time() < again:
-                await asyncio.sleep(_LOOK)
-            if self._connected():
+            while await self._stay_connected():
                 try:
                     await self.attempt()
                 except BootstrapError as error:
@@ -128,21 +124,35 @@ class Bootstrap:
         raise BootstrapError("; ".join(failures)) if failures else AloneError
 
     async def _reach_connectivity(self) -> None:
+        """Look for candidates until one is reached, or there are none, and peers are known.
+
+        Peers that came by themselves are not enough: in a cluster that starts as a whole they may know nobody
+        else, and a part of it would stay by itself until the next look.
+        """
         loop = asyncio.get_running_loop()
-        started, pause, said = loop.time(), _FIRST_PAUSE, ""
-        while not self._connected():
+        started, pause, said, settled = loop.time(), _FIRST_PAUSE, "", False
+        while not (settled and self._connected()):
             try:
                 await self.attempt()
+                settled = True
             except BootstrapError as error:
+                settled = isinstance(error, AloneError)
                 if str(error) != said:
                     said = str(error)
-                    level = logging.INFO if isinstance(error, AloneError) else logging.WARNING
+                    level = logging.INFO if settled else logging.WARNING
                     logger.log(level, "no peers yet: %s", said)
-            if not self._connected():
+            if not (settled and self._connected()):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-        if loop.time() > started:
-            logger.info("connected", extra={"seconds": round(loop.time() - started, 3)})
+        logger.info("connected", extra={"seconds": round(loop.time() - started, 3)})
+
+    async def _stay_connected(self) -> bool:
+        """Wait until it is time to look again; False as soon as no peers are known any more."""
+        loop = asyncio.get_running_loop()
+        again = loop.time() + _INTERVAL
+        while self._connected() and loop.time() < again:
+            await asyncio.sleep(_LOOK)
+        return self._connected()
 
     async def _connect(self, candidate: Candidate) -> DialError | None:
         """Return why a candidate was not reached, or None when it was."""

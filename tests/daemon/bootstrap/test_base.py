@@ -125,6 +125,35 @@ async def test_connections_that_lead_to_no_connectivity_are_not_the_end() -> Non
 
 
 @virtual
+async def test_peers_that_come_by_themselves_are_not_the_end_while_no_candidate_is_reached() -> None:
+    world = World()
+    world.answer = world.refuse
+    world.connected = True
+    async with running(world):
+        await asyncio.sleep(60)
+        assert len(world.asked_at) > 10
+        world.answer = lambda: None
+        await asyncio.sleep(10)
+        count = len(world.asked_at)
+        await asyncio.sleep(1000)
+        assert len(world.asked_at) == count
+
+
+@virtual
+async def test_the_first_node_looks_for_others_until_they_come() -> None:
+    world = World()
+    world.candidates = []
+    async with running(world):
+        await asyncio.sleep(60)
+        assert len(world.asked_at) > 10
+        world.connected = True
+        await asyncio.sleep(10)
+        count = len(world.asked_at)
+        await asyncio.sleep(1000)
+        assert len(world.asked_at) == count
+
+
+@virtual
 async def test_a_failing_look_again_does_no_harm() -> None:
     world = World()
     world.answer = world.join
