@@ -31,6 +31,7 @@ from daemon.registry.credentials import DIRECTORY, Credentials, load_credentials
 from daemon.registry.facts import Facts
 from daemon.registry.handler import Registry
 from daemon.registry.observer import RequestObserver
+from daemon.registry.origins import Origins
 from daemon.routing import composition
 from daemon.routing.base import Router
 from daemon.store.base import Store
@@ -146,6 +147,15 @@ class Daemon:
             verify_blobs=settings.verify_blobs,
         )
         facts = Facts(self._store)
+        filters = inputs.filters
+        self._sync = Sync(
+            self._store,
+            self._router,
+            filters,
+            metrics,
+            observe=facts.observe,
+            interval=settings.reconcile_interval,
+        )
         rate = settings.upload_rate_limit
         registry = Registry(
             self._store,
@@ -153,17 +163,10 @@ class Daemon:
             self._mirror,
             metrics,
             ready=self._router.ready,
-            filters=inputs.filters,
+            filters=filters,
+            origins=Origins(self._store, filters, self._sync.advertises) if filters != Filters() else None,
             credentials=credentials,
             upload_cap=TokenBucket(rate, rate * _UPLOAD_BURST) if rate else None,
-        )
-        self._sync = Sync(
-            self._store,
-            self._router,
-            inputs.filters,
-            metrics,
-            observe=facts.observe,
-            interval=settings.reconcile_interval,
         )
         surroundings = Surroundings(
             version=version(),
@@ -173,7 +176,7 @@ class Daemon:
             router=self._router,
             history=self._mirror.history,
             metrics=metrics,
-            filters=inputs.filters,
+            filters=filters,
             meter=Meter(
                 self._router,
                 self._mirror.history,

@@ -6,12 +6,14 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from daemon.oci.reference import is_registry
 
 WILDCARDS = frozenset({"_default", "*"})
 """In a list of registries, each of these stands for all registries."""
+_NUMBER = re.compile(r"[0-9]{2,5}")
 
 
 class InvalidFilterError(ValueError):
@@ -56,13 +58,18 @@ class Filters:
     def excludes_source(self, source: str) -> bool:
         """Tell whether a store's source, ``registry/repository``, is filtered out.
 
-        Sources lack the registry's port, so a mirrored registry is recognised by its host alone here; an
-        expression that asks for a port finds none.
+        Sources lack the registry's port. So a mirrored registry is recognised by its host alone, and an
+        expression is searched in what the source may stand for: without a port, and with each that it names.
         """
         host, _, repository = source.partition("/")
         if self.registries is not None and host not in {_without_port(name) for name in self.registries}:
             return True
-        return any(expression.search(f"{host}/{repository}") for expression in self.expressions)
+        host = f"[{host}]" if ":" in host else host
+        return any(
+            expression.search(f"{host}{port}/{repository}")
+            for expression in self.expressions
+            for port in _ports(expression.pattern)
+        )
 
 
 def parse_filters(mirrored_registries: Iterable[str], expressions: Iterable[str]) -> Filters:
@@ -96,9 +103,13 @@ def _compile(expression: str) -> re.Pattern[str]:
             ) from error
 
 
-def source_of(registry: str, repository: str) -> str:
-    """Return what a store notes as the source of an image's content."""
-    return f"{_without_port(registry)}/{repository}"
+@lru_cache
+def _ports(expression: str) -> tuple[str, ...]:
+    """Return the ports for which a registry's host may stand, for one expression.
+
+    Any number in it may be a port; 5000 is tried for those that describe ports, such as ``:[0-9]+/``.
+    """
+    return ("", *(f":{number}" for number in dict.fromkeys(["5000", *_NUMBER.findall(expression)])))
 
 
 def _without_port(registry: str) -> str:

@@ -51,6 +51,7 @@ class Registry:
         *,
         ready: Callable[[], Awaitable[bool]],
         filters: Filters | None = None,
+        origins: Origins | None = None,
         credentials: Credentials | None = None,
         upload_cap: TokenBucket | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class Registry:
             metrics: the daemon's figures.
             ready: tells whether this node knows others.
             filters: what is not served.
+            origins: judges content by these filters; None when there are none.
             credentials: what clients have to know; None when anyone may ask.
             upload_cap: shared by all that other nodes read here.
         """
@@ -72,7 +74,7 @@ class Registry:
         self._metrics = metrics
         self._ready = ready
         self._filters = filters or Filters()
-        self._origins = Origins(store, self._filters) if self._filters != Filters() else None
+        self._origins = origins
         self._credentials = credentials
         self._upload_cap = upload_cap
         self._patience = Patience()
@@ -109,9 +111,10 @@ class Registry:
         if self._filters.excludes(target.registry, target.name, target.tag):
             error = target.unknown(f"{target.registry}/{target.name} is filtered out on this node")
             return _labelled(error_response(error), target.kind, target.registry)
-        if target.kind == "manifest" and target.digest is not None and self._origins is None:
+        if target.kind == "manifest" and target.digest is not None:
             manifest = self._facts.manifest(target.digest)
-            if manifest is not None and manifest.data:
+            free = self._origins is None or self._origins.advertised(target.digest)
+            if free and manifest is not None and manifest.data:
                 return _manifest_response(manifest, target)
         return self._find(request, target)
 
@@ -156,7 +159,7 @@ class Registry:
     async def _ask_store(self, request: Request, target: Target) -> Response | None:
         try:
             digest = target.digest or await self._facts.resolve(target.key)
-            if self._origins and await self._origins.withhold(digest, target.registry, target.name):
+            if self._origins and await self._origins.withhold(digest):
                 raise target.unknown(f"{digest} is filtered out on this node")
             if target.kind == "manifest":
                 return await self._local_manifest(request, target, digest)

@@ -52,6 +52,10 @@ class Sync:
         self._backlog = Backlog(interval)
         self._news = asyncio.Event()
 
+    def advertises(self, digest: Digest) -> bool:
+        """Tell whether content is there and belongs to an image, or comes from a repository, that passes."""
+        return self._ledger.knows(digest)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:

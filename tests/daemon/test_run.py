@@ -94,6 +94,26 @@ def test_it_serves_what_is_in_its_store(tmp_path: Path) -> None:
     assert [record["level"] for record in daemon.process.log()].count("INFO") == len(daemon.process.lines)
 
 
+def test_what_is_filtered_out_is_given_away_under_no_name_unless_it_was_tagged_anew(tmp_path: Path) -> None:
+    hidden, shared = make_image(4), make_image(5)
+    with node(tmp_path, "--registry-filters", "/secret") as daemon:
+        names = {"docker.io/team/secret:1": hidden, "docker.io/team/secret:2": shared}
+        lay_out(tmp_path / "layout", {NAME: daemon.image, **names, "docker.io/team/public:2": shared})
+        deadline = time.monotonic() + LIMIT
+        while (tagged := daemon.get("/v2/team/public/manifests/2?ns=docker.io"))[0] != 200:
+            assert time.monotonic() < deadline
+        assert tagged[1]["Docker-Content-Digest"] == shared.index
+        assert daemon.get("/v2/team/secret/manifests/2?ns=docker.io")[0] == 404
+        for image, status in ((hidden, 404), (shared, 200), (daemon.image, 200)):
+            for path in (
+                f"manifests/{image.index}",
+                f"manifests/{image.manifest}",
+                f"blobs/{image.layers[0]}",
+            ):
+                for name in ("app", "team/public"):
+                    assert daemon.get(f"/v2/{name}/{path}?ns=docker.io")[0] == status, (name, path)
+
+
 def test_start_time_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with node(tmp_path) as daemon:
         ready = time.monotonic() - daemon.process.started

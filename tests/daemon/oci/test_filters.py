@@ -38,6 +38,27 @@ def test_sources_know_no_port():
 
 
 @pytest.mark.parametrize(
+    ("expression", "source", "excluded"),
+    [
+        (r"^registry\.example:5000/", "registry.example/app", True),
+        (r"^registry\.example:5000/app$", "registry.example/app", True),
+        (r"^registry\.example:5000/app$", "registry.example/other", False),
+        (r"^registry\.example:5000/", "mirror.example/app", False),
+        (r"^registry\.example:(443|8443)/", "registry.example/app", True),
+        (r"^registry\.example:[0-9]+/", "registry.example/app", True),
+        (r"^registry\.example(:[0-9]+)?/app", "registry.example/app", True),
+        (r"^\[::1\]:5000/", "::1/app", True),
+        (r"^registry\.example/", "registry.example/app", True),
+        (r":latest$", "registry.example/app", False),
+        (r":v?1\.2[0-9]", "registry.example/app", False),
+        (r"app-15/", "registry.example/app", False),
+    ],
+)
+def test_an_expression_with_a_port_is_searched_in_sources_too(expression, source, excluded):
+    assert parse_filters([], [expression]).excludes_source(source) is excluded
+
+
+@pytest.mark.parametrize(
     "url",
     ["docker.io", "ftp://docker.io", "https://docker.io/foo", "https://docker.io/", "https://docker.io?foo=bar",
      "https://foo@docker.io", "https://", "https://[::1", "https://a b", ""],

@@ -196,6 +196,35 @@ async def test_filters_decide_by_registry_repository_and_tag():
 
 
 @virtual_time
+async def test_what_has_only_names_that_are_filtered_out_is_not_advertised():
+    node = Node(expressions=["/secret", "^registry.example:5000/"])
+    hidden, tagged_anew, on_a_port, on_another = (make_image(number) for number in range(4))
+    sources = (
+        (hidden, "quay.io/secret"),
+        (tagged_anew, "quay.io/secret"),
+        (on_a_port, "registry.example/app"),
+        (on_another, "registry.example/tool"),
+    )
+    for image, source in sources:
+        for digest, data in image.blobs.items():
+            node.store.add_content(digest, data, source)
+    node.store.names |= {
+        "quay.io/secret:1": hidden.index,
+        "quay.io/secret:2": tagged_anew.index,
+        "registry.example:5000/app:1": on_a_port.index,
+        "registry.example:6000/tool:1": on_another.index,
+    }
+    async with node.running():
+        another_port = keys("registry.example:6000/tool:1", on_another)
+        assert node.router.keys == another_port
+        node.store.add("quay.io/public:1", tagged_anew)
+        await asyncio.sleep(MOMENT)
+        assert node.router.keys == another_port | keys("quay.io/public:1", tagged_anew)
+        known = {digest for digest in node.store.blobs if node.sync.advertises(digest)}
+        assert known == node.router.keys - node.store.names.keys()
+
+
+@virtual_time
 async def test_a_burst_of_events_ends_in_the_truth():
     node = Node()
     images = {f"docker.io/library/image:{number}": make_image(number) for number in range(100)}
