@@ -94,23 +94,26 @@ class Node:
         """Return the other nodes that are known to provide what is under a key, without asking anybody."""
         return self.store.get(key, self._loop.time())
 
-    async def find_providers(self, key: bytes, count: int, found: Callable[[PeerInfo], None]) -> None:
+    def find_providers(
+        self, key: bytes, count: int, found: Callable[[PeerInfo], None]
+    ) -> asyncio.Future[None]:
         """Call ``found`` for up to ``count`` other nodes that provide what is under a key, as they are found.
 
-        What is known here comes at once. Returns when no more are to be found.
+        What is known here comes at once. The future is done when no more are to be found; cancelling it ends
+        the search.
         """
         target = position(key)
         lookup = ProviderLookup(target, self.table.nearest(target), self.table.local, count)
         for provider in lookup.provided(self.known_providers(key)):
             found(provider)
         if lookup.found and self._knows_all():
-            return
+            lookup.stop()
 
         def heard(answer: Message) -> None:
             for provider in lookup.provided(self._completed(peer) for peer in answer.providers):
                 found(provider)
 
-        await self.search.look_up(lookup, Message(MessageType.GET_PROVIDERS, key), heard)
+        return self.search.look_up(lookup, Message(MessageType.GET_PROVIDERS, key), heard)
 
     async def closest(self, key: bytes) -> list[PeerInfo]:
         """Return the K nodes nearest to a key, without this one."""

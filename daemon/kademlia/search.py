@@ -83,12 +83,16 @@ class Search:
         await self.look_up(lookup, Message(MessageType.FIND_NODE, key))
         return lookup.nearest()
 
-    async def look_up(
+    def look_up(
         self, lookup: Lookup, request: Message, heard: Callable[[Message], None] | None = None
-    ) -> None:
-        """Run a lookup to its end, telling every answer to ``heard`` as it comes."""
-        finished = asyncio.Event()
+    ) -> asyncio.Future[None]:
+        """Begin a lookup, telling every answer to ``heard`` as it comes; return what is done when it is over.
+
+        A future and no task, since clients wait for it; cancelling it ends the lookup.
+        """
         loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        over.add_done_callback(lambda _: lookup.stop())
 
         def proceed() -> None:
             if self._requests is None:
@@ -96,8 +100,8 @@ class Search:
             else:
                 for peer in lookup.to_ask():
                     self._requests.create_task(ask(peer))
-            if lookup.done:
-                finished.set()
+            if lookup.done and not over.done():
+                over.set_result(None)
 
         def pass_over(peer: PeerId) -> None:
             lookup.failed(peer)
@@ -119,7 +123,4 @@ class Search:
                 proceed()
 
         proceed()
-        try:
-            await finished.wait()
-        finally:
-            lookup.stop()
+        return over

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -70,7 +71,7 @@ class Arena:
         self._resolve_timeout = resolve_timeout
         self._tries = tries
 
-    def lookup(self, key: str, more: int) -> AsyncIterator[Peer]:
+    def lookup(self, key: str, more: int) -> AsyncGenerator[Peer, None]:
         """Look up twice as many peers as may be asked, so that there is a choice, and so many ``more``."""
         return self._router.lookup(key, 2 * self._tries + more)
 
@@ -176,21 +177,23 @@ class _Contest(Generic[T]):
 
     async def _search(self, without: Collection[str]) -> None:
         try:
-            async for peer in self._arena.lookup(self._key, len(without)):
-                if peer.id in without:
-                    continue
-                self._peers.setdefault(peer.id, peer)
-                points = self._arena.reputation.points(peer.id, self._key, self._loop.time())
-                self._race.found(peer.id, points)
-                self._step()
-                if not points:
-                    await self._head_start()
+            async with aclosing(self._arena.lookup(self._key, len(without))) as peers:
+                async for peer in peers:
+                    if peer.id not in without:
+                        await self._found(peer)
         except Exception:  # noqa: BLE001  # whatever breaks a router, the client must get to the next host
             _LOG.exception("looking up %s failed", self._key)
         self._race.searched()
         self._step()
 
-    async def _head_start(self) -> None:
+    async def _found(self, peer: Peer) -> None:
+        """Take a peer into the race; return when it makes sense to look for the next."""
+        self._peers.setdefault(peer.id, peer)
+        points = self._arena.reputation.points(peer.id, self._key, self._loop.time())
+        self._race.found(peer.id, points)
+        self._step()
+        if points:
+            return
         timer = self._loop.call_later(_HEAD_START, self._search_on.set)
         try:
             await self._search_on.wait()

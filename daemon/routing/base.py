@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
@@ -29,10 +29,11 @@ class Router(Protocol):
     async def ready(self) -> bool:
         """Tell whether the node knows others and has been connected."""
 
-    def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+    def lookup(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         """Yield up to ``count`` peers that advertise a key, as they are found; never this node itself.
 
-        The iterator ends when no more are to be found. It does not watch the clock: whoever waits does.
+        It ends when no more are to be found, and is to be closed by who leaves it before. It does not watch
+        the clock: whoever waits does. What costs something may wait until more is asked for.
         """
 
     async def advertise(self, keys: Iterable[str]) -> None:

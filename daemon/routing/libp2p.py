@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -81,10 +81,9 @@ class Libp2pRouter:
         """Tell whether other nodes have answered and still do."""
         return self._node.connected
 
-    async def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+    def lookup(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         """Yield up to ``count`` other nodes that provide what is under a key, as they are found."""
-        async for peer in self._lookups.look_up(key, count):
-            yield peer
+        return self._lookups.look_up(key, count)
 
     async def advertise(self, keys: Iterable[str]) -> None:
         """Provide what is under keys until it is withdrawn; others are told at once, and again in time."""
@@ -110,7 +109,6 @@ class Libp2pRouter:
     async def run(self) -> None:
         """Take part in the network until cancelled."""
         async with self._host, asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lookups.run())
             tasks.create_task(self._node.run())
             tasks.create_task(self._bootstrap.run())
             if self._id_server is not None:
@@ -130,13 +128,13 @@ class Libp2pRouter:
         peers = map(self._peer, self._node.known_providers(content_key(key))[:count])
         return [peer for peer in peers if peer.addresses]
 
-    async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+    def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> asyncio.Future[None]:
         def take(info: PeerInfo) -> None:
             peer = self._peer(info)
             if peer.addresses:
                 found(peer)
 
-        await self._node.find_providers(content_key(key), count, take)
+        return self._node.find_providers(content_key(key), count, take)
 
     def _timed(self, seconds: float) -> None:
         if self._resolve_duration is not None:

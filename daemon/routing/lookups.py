@@ -9,8 +9,9 @@ known already.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import functools
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 from daemon.routing.base import Peer
 
@@ -22,8 +23,8 @@ _MAX_RUNNING = 64
 
 Known = Callable[[str, int], Iterable[Peer]]
 """Returns up to so many peers that are known to have a key, without asking anybody."""
-Find = Callable[[str, int, Callable[[Peer], None]], Awaitable[None]]
-"""Looks for up to so many peers that have a key and calls back with each; returns when no more are found."""
+Find = Callable[[str, int, Callable[[Peer], None]], asyncio.Future[None]]
+"""Looks for up to so many peers that have a key and calls back with each; done when no more are found."""
 
 
 class _Query:
@@ -52,7 +53,7 @@ class _Query:
 
 
 class Lookups:
-    """Looks for peers, as long as ``run`` runs."""
+    """Looks for peers. It has no tasks: queries are run by what finds the peers."""
 
     def __init__(self, known: Known, find: Find, timed: Callable[[float], None]) -> None:
         """Take what finds peers; ``timed`` is told the seconds until a query had its first."""
@@ -60,42 +61,32 @@ class Lookups:
         self._find = find
         self._timed = timed
         self._queries: OrderedDict[str, _Query] = OrderedDict()
-        self._running = asyncio.Semaphore(_MAX_RUNNING)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._running = 0
+        self._waiting: deque[tuple[str, _Query]] = deque()
 
-    async def run(self) -> None:
-        """Own all queries until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self._tasks = None
-
-    async def look_up(self, key: str, count: int) -> AsyncIterator[Peer]:
+    async def look_up(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         """Yield up to ``count`` peers that have a key, as they are found."""
         query = self._query(key, count)
         yielded = 0
-        while query is not None and yielded < count:
+        while yielded < count:
             found = list(query.found.values())[yielded:count]
             for peer in found:
                 yielded += 1
                 yield peer
             if not found:
-                if query.ended_at is not None or self._tasks is None:
+                if query.ended_at is not None:
                     return
                 if not query.begun:
                     query.begun = True
-                    self._tasks.create_task(self._answer(key, query))
+                    self._waiting.append((key, query))
+                    self._proceed()
                 await query.changed.wait()
 
-    def _query(self, key: str, count: int) -> _Query | None:
+    def _query(self, key: str, count: int) -> _Query:
         now = asyncio.get_running_loop().time()
         query = self._queries.get(key)
         if query is not None and query.serves(count, now):
             return query
-        if self._tasks is None:
-            return None
         query = self._queries[key] = _Query(count, now)
         self._queries.move_to_end(key)
         while len(self._queries) > _MAX_KEPT:
@@ -104,15 +95,20 @@ class Lookups:
             self._add(query, peer)
         return query
 
-    async def _answer(self, key: str, query: _Query) -> None:
-        try:
-            async with self._running:
-                await self._find(key, query.count, lambda peer: self._add(query, peer))
-        finally:
-            query.ended_at = asyncio.get_running_loop().time()
-            if not query.found and self._queries.get(key) is query:
-                del self._queries[key]  # it serves nobody any more
-            query.tell()
+    def _proceed(self) -> None:
+        while self._waiting and self._running < _MAX_RUNNING:
+            key, query = self._waiting.popleft()
+            asked = self._find(key, query.count, functools.partial(self._add, query))
+            self._running += 1
+            asked.add_done_callback(functools.partial(self._ended, key, query))
+
+    def _ended(self, key: str, query: _Query, _: asyncio.Future[None]) -> None:
+        self._running -= 1
+        query.ended_at = asyncio.get_running_loop().time()
+        if not query.found and self._queries.get(key) is query:
+            del self._queries[key]  # it serves nobody any more
+        query.tell()
+        self._proceed()
 
     def _add(self, query: _Query, peer: Peer) -> None:
         if not query.found:

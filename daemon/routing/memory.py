@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class MemoryRouter:
         """Tell whether the node runs and is not alone."""
         return self._me.id in self._hub.members and len(self._hub.members) > 1
 
-    async def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+    async def lookup(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         """Yield up to ``count`` other nodes that advertise a key and run."""
         loop = asyncio.get_running_loop()
         started = loop.time()

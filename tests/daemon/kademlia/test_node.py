@@ -13,7 +13,7 @@ from benchmarks.simulated.network import TIMEOUT, Conditions, Port
 from daemon.kademlia.key import content_key, position
 from daemon.kademlia.lookup import MAX_UNPROVEN
 from daemon.kademlia.message import Message, MessageType
-from daemon.kademlia.parameters import PROVIDE_INTERVAL, RECORD_VALIDITY, K
+from daemon.kademlia.parameters import ALPHA, PROVIDE_INTERVAL, RECORD_VALIDITY, K
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
@@ -59,6 +59,26 @@ async def test_a_node_alone_is_not_connected_and_finds_nothing():
         await asyncio.sleep(1000)
         assert not node_of(port).connected
         assert await found(port, KEY) == []
+
+
+@virtual
+async def test_a_search_that_is_left_asks_nobody_else():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 60)
+        search = node_of(ports[3]).find_providers(KEY, 3, lambda _: None)
+        asked = ports[3].traffic.requests
+        search.cancel()
+        await asyncio.sleep(10)
+        assert ports[3].traffic.requests - asked <= ALPHA
+
+
+@virtual
+async def test_a_node_that_does_not_run_finds_nothing():
+    async with Cluster(1) as cluster:
+        port = (await grown(cluster, 2))[0]
+        node = node_of(port)
+    assert len(node.table) == 1
+    assert await asyncio.wait_for(node.find_providers(KEY, 3, lambda _: None), 1) is None
 
 
 @virtual

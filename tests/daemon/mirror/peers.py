@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -256,7 +256,7 @@ class KnownPeers:
     async def ready(self) -> bool:
         return True
 
-    async def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+    async def lookup(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         self.lookups.append(key)
         try:
             for node in list(self.by_key.get(key, self.nodes))[:count]:

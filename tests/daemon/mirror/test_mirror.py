@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
 import pytest
@@ -85,7 +85,7 @@ class TestMiss:
     @virtual_time
     async def test_comes_when_the_router_breaks(self, found: int) -> None:
         class Broken(KnownPeers):
-            async def lookup(self, key: str, count: int) -> AsyncIterator[Peer]:
+            async def lookup(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
                 for _ in range(found):
                     yield Peer("gone", (V4,), free_port())
                 raise RuntimeError("not connected")

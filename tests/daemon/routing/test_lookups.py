@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from ipaddress import IPv4Address
 
 from benchmarks.simulated.clock import virtual
@@ -30,7 +30,10 @@ class Finder:
     def known(self, key: str, count: int) -> list[Peer]:
         return [peer(number) for number in range(min(count, self.known_before))]
 
-    async def find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+    def find(self, key: str, count: int, found: Callable[[Peer], None]) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self._find(key, count, found))
+
+    async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
         self.queries.append((key, count))
         for number in range(min(count, self.there)):
             await asyncio.sleep(1)
@@ -39,19 +42,17 @@ class Finder:
             await asyncio.sleep(1)
 
 
-@contextlib.asynccontextmanager
-async def lookups(finder: Finder) -> AsyncIterator[Lookups]:
-    made = Lookups(finder.known, finder.find, finder.times.append)
-    running = asyncio.create_task(made.run())
-    await asyncio.sleep(0)
-    yield made
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+def lookups(finder: Finder) -> Lookups:
+    return Lookups(finder.known, finder.find, finder.times.append)
 
 
 async def collect(made: Lookups, count: int, key: str = KEY) -> list[Peer]:
     return [found async for found in made.look_up(key, count)]
+
+
+async def first(made: Lookups) -> Peer:
+    async with aclosing(made.look_up(KEY, 3)) as lookup:
+        return await anext(lookup)
 
 
 def now() -> float:
@@ -60,16 +61,16 @@ def now() -> float:
 
 @virtual
 async def test_peers_come_as_they_are_found_and_no_more_than_wanted() -> None:
-    async with lookups(Finder(5)) as made:
-        times = [now() async for _ in made.look_up(KEY, 3)]
-        assert times == [1, 2, 3]
+    made = lookups(Finder(5))
+    times = [now() async for _ in made.look_up(KEY, 3)]
+    assert times == [1, 2, 3]
 
 
 @virtual
 async def test_what_is_known_comes_at_once_and_nobody_is_asked_before_somebody_wants_more() -> None:
     finder = Finder(3, known=2)
-    async with lookups(finder) as made:
-        lookup = made.look_up(KEY, 3)
+    made = lookups(finder)
+    async with aclosing(made.look_up(KEY, 3)) as lookup:
         assert [await anext(lookup), await anext(lookup)] == [peer(0), peer(1)]
         assert (now(), finder.queries) == (0, [])
         assert await anext(lookup) == peer(2)
@@ -79,162 +80,156 @@ async def test_what_is_known_comes_at_once_and_nobody_is_asked_before_somebody_w
 @virtual
 async def test_as_many_as_are_known_cost_no_query_at_all() -> None:
     finder = Finder(3, known=2)
-    async with lookups(finder) as made:
-        assert await collect(made, 2) == [peer(0), peer(1)]
-        assert finder.queries == []
+    made = lookups(finder)
+    assert await collect(made, 2) == [peer(0), peer(1)]
+    assert finder.queries == []
 
 
 @virtual
 async def test_what_was_known_is_looked_at_anew_after_a_while() -> None:
     finder = Finder(3, known=1)
-    async with lookups(finder) as made:
-        assert await anext(made.look_up(KEY, 3)) == peer(0)
-        finder.known_before = 0
-        await asyncio.sleep(FRESH / 2 - 0.1)
-        assert await anext(made.look_up(KEY, 3)) == peer(0)
-        assert finder.queries == []
-        await asyncio.sleep(0.2)
-        assert await anext(made.look_up(KEY, 3)) == peer(0)
-        assert finder.queries == [(KEY, 3)]
+    made = lookups(finder)
+    assert await first(made) == peer(0)
+    finder.known_before = 0
+    await asyncio.sleep(FRESH / 2 - 0.1)
+    assert await first(made) == peer(0)
+    assert finder.queries == []
+    await asyncio.sleep(0.2)
+    assert await first(made) == peer(0)
+    assert finder.queries == [(KEY, 3)]
 
 
 @virtual
 async def test_the_time_to_the_first_peer_is_told_once_per_query() -> None:
     finder = Finder(3)
-    async with lookups(finder) as made:
-        await asyncio.gather(collect(made, 3), collect(made, 3))
-        assert finder.times == [1]
-        finder.known_before = 1
-        await collect(made, 1, "known")
-        assert finder.times == [1, 0]
-        finder.there = finder.known_before = 0
-        assert await collect(made, 1, "nowhere") == []
-        assert finder.times == [1, 0]
+    made = lookups(finder)
+    await asyncio.gather(collect(made, 3), collect(made, 3))
+    assert finder.times == [1]
+    finder.known_before = 1
+    await collect(made, 1, "known")
+    assert finder.times == [1, 0]
+    finder.there = finder.known_before = 0
+    assert await collect(made, 1, "nowhere") == []
+    assert finder.times == [1, 0]
 
 
 @virtual
 async def test_all_who_want_the_same_share_one_query() -> None:
     finder = Finder(3)
-    async with lookups(finder) as made:
-        results = await asyncio.gather(*(collect(made, 3) for _ in range(10)))
-        assert results == [[peer(0), peer(1), peer(2)]] * 10
-        assert finder.queries == [(KEY, 3)]
+    made = lookups(finder)
+    results = await asyncio.gather(*(collect(made, 3) for _ in range(10)))
+    assert results == [[peer(0), peer(1), peer(2)]] * 10
+    assert finder.queries == [(KEY, 3)]
 
 
 @virtual
 async def test_keys_that_nobody_has_push_out_nothing_that_was_found() -> None:
     class OfOneKey(Finder):
-        async def find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+        async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
             self.queries.append((key, count))
             if key == KEY:
                 found(peer(0))
 
     finder = OfOneKey(1)
-    async with lookups(finder) as made:
-        assert await collect(made, 1) == [peer(0)]
-        for number in range(1024):
-            assert await collect(made, 1, f"nowhere {number}") == []
-        assert await collect(made, 1) == [peer(0)]
-        assert finder.queries.count((KEY, 1)) == 1
+    made = lookups(finder)
+    assert await collect(made, 1) == [peer(0)]
+    for number in range(1024):
+        assert await collect(made, 1, f"nowhere {number}") == []
+    assert await collect(made, 1) == [peer(0)]
+    assert finder.queries.count((KEY, 1)) == 1
 
 
 @virtual
 async def test_who_comes_later_gets_what_was_found_before_as_well() -> None:
     finder = Finder(3)
-    async with lookups(finder) as made:
-        first = asyncio.create_task(collect(made, 3))
-        await asyncio.sleep(1.5)
-        assert await collect(made, 3) == await first
-        assert len(finder.queries) == 1
+    made = lookups(finder)
+    first = asyncio.create_task(collect(made, 3))
+    await asyncio.sleep(1.5)
+    assert await collect(made, 3) == await first
+    assert len(finder.queries) == 1
 
 
 @virtual
 async def test_the_first_callers_leaving_does_not_end_it_for_others() -> None:
-    async with lookups(Finder(3)) as made:
-        first, second = (asyncio.create_task(collect(made, 3)) for _ in range(2))
-        await asyncio.sleep(1.5)
-        first.cancel()
-        assert len(await second) == 3
+    made = lookups(Finder(3))
+    first, second = (asyncio.create_task(collect(made, 3)) for _ in range(2))
+    await asyncio.sleep(1.5)
+    first.cancel()
+    assert len(await second) == 3
 
 
 @virtual
 async def test_a_query_that_everybody_left_serves_the_next() -> None:
     finder = Finder(3)
-    async with lookups(finder) as made:
-        only = asyncio.create_task(collect(made, 3))
-        await asyncio.sleep(0.1)
-        only.cancel()
-        await asyncio.sleep(5)
-        started = now()
-        assert len(await collect(made, 3)) == 3
-        assert now() == started
-        assert len(finder.queries) == 1
+    made = lookups(finder)
+    only = asyncio.create_task(collect(made, 3))
+    await asyncio.sleep(0.1)
+    only.cancel()
+    await asyncio.sleep(5)
+    started = now()
+    assert len(await collect(made, 3)) == 3
+    assert now() == started
+    assert len(finder.queries) == 1
 
 
 @virtual
 async def test_what_was_found_stays_good_for_a_while() -> None:
     finder = Finder(3)
-    async with lookups(finder) as made:
-        await collect(made, 3)
-        await asyncio.sleep(FRESH - 0.1)
-        assert len(await collect(made, 2)) == 2
-        assert len(finder.queries) == 1
-        await asyncio.sleep(0.2)
-        await collect(made, 3)
-        assert len(finder.queries) == 2
+    made = lookups(finder)
+    await collect(made, 3)
+    await asyncio.sleep(FRESH - 0.1)
+    assert len(await collect(made, 2)) == 2
+    assert len(finder.queries) == 1
+    await asyncio.sleep(0.2)
+    await collect(made, 3)
+    assert len(finder.queries) == 2
 
 
 @virtual
 async def test_fewer_than_wanted_stay_good_for_half_of_it() -> None:
     finder = Finder(1)
-    async with lookups(finder) as made:
-        assert len(await collect(made, 3)) == 1
-        await asyncio.sleep(FRESH / 2 - 0.1)
-        assert len(await collect(made, 3)) == 1
-        assert len(finder.queries) == 1
-        await asyncio.sleep(0.2)
-        await collect(made, 3)
-        assert len(finder.queries) == 2
+    made = lookups(finder)
+    assert len(await collect(made, 3)) == 1
+    await asyncio.sleep(FRESH / 2 - 0.1)
+    assert len(await collect(made, 3)) == 1
+    assert len(finder.queries) == 1
+    await asyncio.sleep(0.2)
+    await collect(made, 3)
+    assert len(finder.queries) == 2
 
 
 @virtual
 async def test_that_nothing_was_found_is_not_remembered() -> None:
     finder = Finder(0)
-    async with lookups(finder) as made:
-        assert await collect(made, 3) == []
-        finder.there = 1
-        assert await collect(made, 3) == [peer(0)]
+    made = lookups(finder)
+    assert await collect(made, 3) == []
+    finder.there = 1
+    assert await collect(made, 3) == [peer(0)]
 
 
 @virtual
 async def test_who_wants_more_looks_anew() -> None:
     finder = Finder(5)
-    async with lookups(finder) as made:
-        first = asyncio.create_task(collect(made, 1))
-        await asyncio.sleep(0)
-        assert len(await collect(made, 4)) == 4
-        assert finder.queries == [(KEY, 1), (KEY, 4)]
-        assert len(await first) == 1
+    made = lookups(finder)
+    first = asyncio.create_task(collect(made, 1))
+    await asyncio.sleep(0)
+    assert len(await collect(made, 4)) == 4
+    assert finder.queries == [(KEY, 1), (KEY, 4)]
+    assert len(await first) == 1
 
 
 @virtual
 async def test_keys_do_not_mix() -> None:
     finder = Finder(1)
-    async with lookups(finder) as made:
-        await asyncio.gather(collect(made, 1, "a"), collect(made, 1, "b"))
-        assert finder.queries == [("a", 1), ("b", 1)]
+    made = lookups(finder)
+    await asyncio.gather(collect(made, 1, "a"), collect(made, 1, "b"))
+    assert finder.queries == [("a", 1), ("b", 1)]
 
 
 @virtual
 async def test_only_so_many_queries_run_at_once_and_only_so_many_are_remembered() -> None:
     finder = Finder(1)
-    async with lookups(finder) as made:
-        await asyncio.gather(*(collect(made, 1, str(number)) for number in range(3000)))
-        assert now() >= 3000 / 64
-        assert len(made._queries) <= 1024
-
-
-@virtual
-async def test_before_it_runs_nothing_is_found() -> None:
-    finder = Finder(1, known=1)
-    assert await collect(Lookups(finder.known, finder.find, finder.times.append), 1) == []
+    made = lookups(finder)
+    await asyncio.gather(*(collect(made, 1, str(number)) for number in range(3000)))
+    assert now() >= 3000 / 64
+    assert len(made._queries) <= 1024
