@@ -1,8 +1,9 @@
 """The router as it runs: handshakes, provider records, advertising, lookups, memory.
 
-All nodes are real, with sockets on loopback, Noise and yamux, in processes that share one machine.
-``--write`` puts the tables into docs/benchmarks.md; ``--quick`` measures less. ``SPEGEL_BINARY`` may name
-upstream Spegel's program, to be measured beside this one.
+All nodes are real, in processes that share one machine: routers with sockets on loopback, Noise and yamux,
+and whole daemons in network namespaces, each with containerd, which needs root. ``SPEGEL_BINARY`` may name
+upstream Spegel's program, whose clusters are then measured beside this one's. ``--write`` puts the tables
+into docs/benchmarks.md; ``--quick`` measures less; ``--part`` only the routers or only the daemons.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.cluster.comparison import compare
 from benchmarks.cluster.daemon_process import daemon, lay_out, resident
 from benchmarks.cluster.processes import Cluster
-from benchmarks.cluster.upstream import compare
+from benchmarks.nodes.programs import OURS, upstream
 from benchmarks.report import machine, markdown_table, write_section
 from daemon.kademlia.parameters import K
-from tests.interop.spegel import OURS
 
 _PATIENCE = 300.0
 _KEYS_A_NODE = 500
+_PAUSE = 0.01
+"""Seconds between two lookups that have nothing to do with each other, on average."""
 
 
 async def single(handshakes: int, records: int) -> list[list[str]]:
@@ -74,8 +78,12 @@ async def advertising(keys: int, peers: int) -> list[str]:
         return row
 
 
-async def lookups(nodes: int, keys: int, samples: int) -> list[str]:
-    """Measure lookups of keys that one node has, from nodes that look for them for the first time."""
+async def lookups(nodes: int, keys: int, samples: int) -> list[list[str]]:
+    """Measure lookups of keys that one node has, from nodes that look for them for the first time.
+
+    Once one lookup follows upon another, at random times, as if each node had processors of its own; once all
+    nodes look for something all the time.
+    """
     async with Cluster() as cluster:
         processes = await cluster.add(nodes, 1)
         await cluster.settle()
@@ -84,25 +92,37 @@ async def lookups(nodes: int, keys: int, samples: int) -> list[str]:
         expected, started = nodes * keys * min(nodes - 1, K), time.perf_counter()
         while await cluster.records() < expected * 0.99 and time.perf_counter() - started < _PATIENCE:
             await asyncio.sleep(0.5)
-        spread = time.perf_counter() - started
-        wanted = random.Random(1).sample(range(nodes * keys), samples)
-        times: list[float] = []
-        for start in range(0, samples, 20):
-            process = processes[start // 20 % nodes]
-            first = processes.index(process) * keys
-            others = [number for number in wanted[start : start + 20] if not first <= number < first + keys]
-            times += await process.call("look_up", others)
-        found = sorted(1000 * seconds for seconds in times if seconds >= 0)
-        percentiles = statistics.quantiles(found, n=100)
-        row = [
-            str(nodes),
-            str(nodes * keys),
-            f"{spread:.0f}",
-            *(f"{percentiles[percent - 1]:.1f}" for percent in (50, 90, 99)),
-            f"{100 * len(found) / len(times):.1f}",
+        await cluster.settle()
+        each = samples // nodes
+        first, second = [], []
+        for number in range(nodes):
+            others = [key for key in range(nodes * keys) if key // keys != number]
+            wanted = random.Random(number).sample(others, 2 * each)
+            first.append(wanted[:each])
+            second.append(wanted[each:])
+        alone = [
+            await process.call("look_up", [key], _PAUSE)
+            for several in zip(*first, strict=True)
+            for process, key in zip(processes, several, strict=True)
         ]
-        _progress(row)
-        return row
+        together = await asyncio.gather(
+            *(process.call("look_up", keys) for process, keys in zip(processes, second, strict=True))
+        )
+        return [_lookups(nodes, "one at a time", alone), _lookups(nodes, "all nodes at once", together)]
+
+
+def _lookups(nodes: int, how: str, lists: Sequence[Sequence[float]]) -> list[str]:
+    times = [seconds for some in lists for seconds in some]
+    found = [1000 * seconds for seconds in times if seconds >= 0]
+    percentiles = statistics.quantiles(found, n=100)
+    row = [
+        str(nodes),
+        how,
+        *(f"{percentiles[percent - 1]:.2f}" for percent in (50, 90, 99)),
+        f"{100 * len(found) / len(times):.1f}",
+    ]
+    _progress(row)
+    return row
 
 
 async def memory(keys: int, peers: int) -> list[str]:
@@ -128,13 +148,13 @@ async def memory(keys: int, peers: int) -> list[str]:
         return row
 
 
-async def measure(*, quick: bool) -> str:
-    """Measure all and return the tables."""
+async def routers(*, quick: bool) -> str:
+    """Measure routers, and one whole daemon among them; return the tables."""
     singles = await single(300, 5_000) if quick else await single(2_000, 10_000)
     advertised = [
         await advertising(1_000 if quick else 5_000, peers) for peers in ((20,) if quick else (20, 50, 200))
     ]
-    found = [await lookups(10, 50, 200) if quick else await lookups(50, 100, 2_000)]
+    found = await lookups(10, 50, 200) if quick else await lookups(50, 100, 1_000)
     taken = [await memory(3_000, 40 if quick else 200)]
     return f"""\
 {machine()}
@@ -149,21 +169,18 @@ One node begins to advertise; until all of the nearest {K} nodes to each key hav
 
 Lookups on nodes in processes of their own, until the first peer is found, of keys that one node has:
 
-{markdown_table(["nodes", "keys", "advertised after s", "p50 ms", "p90 ms", "p99 ms", "found %"], found)}
+{markdown_table(["nodes", "looking", "p50 ms", "p90 ms", "p99 ms", "found %"], found)}
 
 Resident memory of the whole daemon, MB:
 
 {markdown_table(["own keys", "peers", "keys of each", "after start", "at most"], taken)}"""
 
 
-def beside_upstream(binary: str) -> str:
-    """Compare clusters of eight nodes in network namespaces, each with containerd; needs root."""
-    rows = [["this", *compare(OURS)], ["upstream", *compare([binary])]]
-    header = ["Spegel", "first peer, mean ms", "manifest p50 ms", "manifest max ms", "memory MB"]
-    return f"""\
-Clusters of eight nodes, each with containerd; manifests that one other node has, asked for at the registry:
-
-{markdown_table(header, rows)}"""
+def daemons(*, quick: bool) -> str:
+    """Measure clusters of whole daemons; return the tables."""
+    programs = [OURS, *filter(None, [upstream()])]
+    tables = compare(programs, (4,) if quick else (8, 20, 50), 100 if quick else 600)
+    return f"{machine()}\n\n{tables}"
 
 
 def _progress(row: list[str]) -> None:
@@ -174,12 +191,18 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks router", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="measure less")
+    parser.add_argument("--part", choices=["routers", "daemons"], help="measure only this")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments = parser.parse_args()
-    text = asyncio.run(measure(quick=arguments.quick))
-    if binary := os.environ.get("SPEGEL_BINARY"):
-        text += f"\n\n{beside_upstream(binary)}"
-    if arguments.write:
-        write_section("router", text)
-    else:
-        print(text)
+    sections = {}
+    if arguments.part != "daemons":
+        sections["router"] = asyncio.run(routers(quick=arguments.quick))
+    if arguments.part != "routers":
+        if os.geteuid():
+            sys.exit("python -m benchmarks router: network namespaces and containerd need root; see --part")
+        sections["router clusters"] = daemons(quick=arguments.quick)
+    for name, text in sections.items():
+        if arguments.write:
+            write_section(name, text)
+        else:
+            print(text, end="\n\n")

@@ -14,10 +14,14 @@ _ROOT = Path(__file__).parent.parent.parent
 _LAYERS = 8
 
 
-def lay_out(directory: Path, keys: int) -> None:
-    """Write an OCI image layout of so many keys: names, manifests, configurations and layers."""
+def lay_out(directory: Path, keys: int, first: int = 0) -> list[str]:
+    """Write an OCI image layout of so many keys: names, manifests, configurations and layers.
+
+    Images are numbered from ``first`` on; those of different numbers have nothing in common. Returns the
+    digests of the manifests.
+    """
     descriptors = []
-    for number in range(keys // (_LAYERS + 3)):
+    for number in range(first, first + keys // (_LAYERS + 3)):
         layers = [_blob(directory, f"layer {number} {layer}".encode()) for layer in range(_LAYERS)]
         config = _blob(directory, json.dumps({"number": number}).encode())
         document = {
@@ -35,6 +39,7 @@ def lay_out(directory: Path, keys: int) -> None:
         )
     (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": descriptors}))
+    return [str(descriptor["digest"]) for descriptor in descriptors]
 
 
 @contextlib.asynccontextmanager

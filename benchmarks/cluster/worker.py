@@ -74,10 +74,15 @@ class Routers:
         """Return how many provider records the routers hold."""
         return sum(len(router._node.store) for router in self._routers)
 
-    async def look_up(self, numbers: Sequence[int]) -> list[float]:
-        """Look for keys one after the other; return the seconds to each first peer, or -1."""
+    async def look_up(self, numbers: Sequence[int], pause: float = 0.0) -> list[float]:
+        """Look for keys one after the other; return the seconds to each first peer, or -1.
+
+        Before each it pauses for a random time, of ``pause`` seconds on average.
+        """
         times = []
         for number in numbers:
+            if pause:
+                await asyncio.sleep(random.expovariate(1 / pause))
             started = time.perf_counter()
             seconds = -1.0
             async for _ in random.choice(self._routers).lookup(key(number), 1):

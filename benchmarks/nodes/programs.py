@@ -71,12 +71,18 @@ def _ctr(it: Containerd, *arguments: str) -> list[str]:
     return ["ctr", "--address", str(it.socket), "--namespace", "k8s.io", *arguments]
 
 
+def import_archive(it: Containerd, archive: Path) -> None:
+    """Have the images of an archive in the OCI layout in containerd."""
+    options = ("--no-unpack", "--all-platforms")
+    subprocess.run(_ctr(it, "images", "import", *options, str(archive)), check=True, capture_output=True)
+
+
 def import_image(it: Containerd, name: str, size: int) -> Image:
     """Make an image whose layer has about that many bytes, none of them worth to be compressed."""
     archive = it.directory / "image.tar"
     with archive.open("wb") as file:
         image = _write(file, name, size)
-    subprocess.run(_ctr(it, "images", "import", "--no-unpack", str(archive)), check=True, capture_output=True)
+    import_archive(it, archive)
     archive.unlink()
     for digest in (image.manifest, image.layer):
         label = "containerd.io/distribution.source.docker.io=library/big"
