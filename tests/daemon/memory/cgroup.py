@@ -11,6 +11,8 @@ from typing import Protocol
 
 import pytest
 
+ROOT = Path("/sys/fs/cgroup")
+
 
 class Cgroup(Protocol):
     """The figures of a cgroup, in bytes where nothing else is said."""
@@ -94,7 +96,7 @@ class Version2:
 def memory_cgroup(limit: int) -> Iterator[Cgroup]:
     """Make a cgroup with a limit in bytes; skip the test where this machine does not allow that."""
     try:
-        cgroup = _make(limit)
+        cgroup = _make(*memory_hierarchy(ROOT), limit)
     except OSError as error:
         pytest.skip(f"no memory cgroup can be made here: {error}")
     try:
@@ -103,12 +105,23 @@ def memory_cgroup(limit: int) -> Iterator[Cgroup]:
         cgroup.directory.rmdir()
 
 
-def _make(limit: int) -> Cgroup:
-    version: type[Version1 | Version2] = Version2
-    root = Path("/sys/fs/cgroup")
+def memory_hierarchy(root: Path) -> tuple[type[Version1 | Version2], Path]:
+    """Return where memory is counted: the kernel gives each controller to one hierarchy only.
+
+    Raises:
+        OSError: it is nowhere to be found.
+    """
+    for version2 in (root, root / "unified"):  # alone, or beside hierarchies of version 1
+        with contextlib.suppress(FileNotFoundError):
+            if "memory" in (version2 / "cgroup.controllers").read_text().split():
+                return Version2, version2
     if (root / "memory/memory.limit_in_bytes").exists():
-        version, root = Version1, root / "memory"
-    elif "memory" not in (root / "cgroup.subtree_control").read_text():
+        return Version1, root / "memory"
+    raise FileNotFoundError(f"no cgroup below {root} has the memory controller")
+
+
+def _make(version: type[Version1 | Version2], root: Path, limit: int) -> Cgroup:
+    if version is Version2 and "memory" not in (root / "cgroup.subtree_control").read_text().split():
         _write(root / "cgroup.subtree_control", "+memory")
     directory = root / f"spegel-test-{uuid.uuid4().hex[:8]}"
     directory.mkdir()
