@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.nodes.machines import ROOT, Machine, Running, two_machines, wait_for
+from benchmarks.nodes.machines import ROOT, Machine, Running, cable, two_machines, wait_for
 from benchmarks.nodes.programs import (
     BUFFERED_PORT,
     NGINX_PORT,
@@ -201,6 +201,10 @@ def measure(site: Site, spegels: Sequence[Spegel], far_nginx: Running, near_ngin
         relaying.append(Contender(f"nginx proxy, {name}", f"{near.addresses[0]}:{port}", near_nginx))
     site.compare(relaying, site.blob)
 
+    slowly = contenders(0)
+    with cable(far, CABLE):
+        site.compare(slowly, site.blob)
+
     small: list[list[str]] = []
     digest = site.image.manifest
     for method, connections, reference, title in (
@@ -237,6 +241,10 @@ From one machine by way of the other's daemon to a client there:
 
 {transfers(relaying)}
 
+The same by a cable that carries {CABLE}/s:
+
+{transfers(slowly)}
+
 Small requests, times in milliseconds, CPU in microseconds for a request:
 
 {markdown_table(["", "", "requests/s", "p50", "p99", "CPU", "p50, ours to it"], small)}
@@ -246,6 +254,8 @@ Resident memory in MB, after all this:
 {markdown_table(["", "relaying node", "at most", "serving node", "at most"], memory)}"""
 
 
+CABLE = "5Gbit"
+"""Per second, as ``tc`` writes it."""
 FIELDS = ("VmRSS", "VmHWM")
 
 

@@ -62,6 +62,21 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
             _ip("netns", "del", machine.namespace)
 
 
+@contextlib.contextmanager
+def cable(sender: Machine, rate: str) -> Iterator[None]:
+    """Let a machine send no faster than a rate, as ``tc`` writes it."""
+    place = ("dev", "eth0", "root")
+    _tc(sender, "add", *place, "tbf", "rate", rate, "burst", "64k", "latency", "20ms")
+    try:
+        yield
+    finally:
+        _tc(sender, "del", *place)
+
+
+def _tc(machine: Machine, *arguments: str) -> None:
+    subprocess.run(["tc", "-n", machine.namespace, "qdisc", *arguments], check=True, timeout=_LIMIT)
+
+
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=_LIMIT)
 
