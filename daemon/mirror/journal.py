@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from daemon.mirror.history import Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from prometheus_client import Counter
 
     from daemon.metrics import Metrics
     from daemon.mirror.history import History
@@ -25,12 +28,18 @@ class Journal:
         self._history = history
         self._metrics = metrics
         self._registry = metrics.registry_label(wanted.registry)
-        self._received = metrics.received_bytes.labels(self._registry)
-        self._served = metrics.served_bytes.labels(self._registry, "peer")
         self._time = time.time()
         self._started = asyncio.get_running_loop().time()
         self._tried = 0
         self._bytes = 0
+
+    @cached_property
+    def _received(self) -> Counter:
+        return self._metrics.received_bytes.labels(self._registry)
+
+    @cached_property
+    def _served(self) -> Counter:
+        return self._metrics.served_bytes.labels(self._registry, "peer")
 
     def missed(self, tried: int) -> None:
         """Note that no peer answered."""

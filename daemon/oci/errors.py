@@ -9,6 +9,9 @@ from http import HTTPStatus
 
 MEDIA_TYPE = "application/json"
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+"""Made once: every miss is answered with a document."""
+
 
 class ErrorCode(enum.StrEnum):
     """The codes that the pull part of a registry can answer with."""
@@ -50,4 +53,4 @@ class OciError(Exception):
         error: dict[str, object] = {"code": self.code.value, "message": self.message}
         if self.detail is not None:
             error["detail"] = self.detail
-        return json.dumps({"errors": [error]}, separators=(",", ":")).encode()
+        return _JSON.encode({"errors": [error]}).encode()

@@ -116,16 +116,20 @@ class Registry:
             free = self._origins is None or self._origins.advertised(target.digest)
             if free and manifest is not None and manifest.data:
                 return _manifest_response(manifest, target)
+        if target.digest is not None and self._store.lacks(target.digest):
+            return self._fetch(request, target)
         return self._find(request, target)
 
     async def _find(self, request: Request, target: Target) -> Response:
         try:
             response = await self._local(request, target)
-            if response is not None:
-                return response
-            if request.headers.get("x-spegel-mirrored") == "true":
-                raise target.unknown(f"this node does not have {target.key}")
         except OciError as error:
+            return _labelled(error_response(error), target.kind, target.registry)
+        return response or await self._fetch(request, target)
+
+    async def _fetch(self, request: Request, target: Target) -> Response:
+        if request.headers.get("x-spegel-mirrored") == "true":
+            error = target.unknown(f"this node does not have {target.key}")
             return _labelled(error_response(error), target.kind, target.registry)
         try:
             response = await self._mirror.fetch(_wanted(request, target))

@@ -77,6 +77,9 @@ class Store(Protocol):
     async def resolve(self, name: str) -> Digest:
         """Return what an image name points at now; NotFoundError when it is unknown."""
 
+    def lacks(self, digest: Digest) -> bool:
+        """Tell that content is not in the store now; False too where that takes more than a moment."""
+
     async def describe(self, digest: Digest) -> Descriptor:
         """Return media type and size of content that is in the store now; NotFoundError otherwise."""
 

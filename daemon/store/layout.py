@@ -22,7 +22,7 @@ from daemon.oci.manifest import MAX_MANIFEST_SIZE, NotAManifestError, load, medi
 from daemon.oci.reference import InvalidReferenceError, parse_reference
 from daemon.store.base import Content, Event, EventKind, Image, NotFoundError, StoreError
 from daemon.store.document import read_document
-from daemon.store.files import ALGORITHMS, FileContent, list_blobs, open_blob, open_regular
+from daemon.store.files import ALGORITHMS, FileContent, is_missing, list_blobs, open_blob, open_regular
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 """Annotations that name an image; the first is containerd's and always a complete name."""
@@ -71,6 +71,10 @@ class LayoutStore:
         if name not in names:
             raise NotFoundError(f"image {name} is not in the store")
         return names[name]
+
+    def lacks(self, digest: Digest) -> bool:
+        """Tell that content has no file."""
+        return is_missing(str(self._root), digest)
 
     async def describe(self, digest: Digest) -> Descriptor:
         """Return media type and size."""

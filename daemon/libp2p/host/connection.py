@@ -57,7 +57,7 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._answers: list[tuple[int, bytes]] = []  # of negotiations, while input is being processed
         self._unsent = 0
-        self._flushing = False
+        self._flushing: asyncio.Handle | None = None
         self._drained: list[asyncio.Future[None]] = []
         self.peer_id: PeerId = secured.peer_id
         self.dialled = dialled
@@ -259,12 +259,13 @@ class Connection:
 
     def _flush_soon(self) -> None:
         """Send what gathers until the end of this turn of the event loop in one go."""
-        if not self._flushing and self.open:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        if self._flushing is None and self.open and self._session.has_output:
+            self._flushing = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         if self.open and (pieces := self._session.take_output()):
             self._unsent = 0
             try:

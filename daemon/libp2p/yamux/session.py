@@ -115,6 +115,11 @@ class Session:
 
     # --- sending ---------------------------------------------------------------------------------------
 
+    @property
+    def has_output(self) -> bool:
+        """Whether anything is to be sent."""
+        return bool(self._output)
+
     def take_output(self) -> list[bytes]:
         """Return what is to be sent, in pieces, and forget it."""
         output, self._output = self._output, []

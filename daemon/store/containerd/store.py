@@ -83,9 +83,15 @@ class ContainerdStore:
         except InvalidDigestError as error:
             raise NotFoundError(f"image {name}: {error}") from error
 
+    def lacks(self, digest: Digest) -> bool:
+        """Tell that content has no file: most of what nodes ask for has none. containerd is not asked."""
+        root = self._known_root()
+        return root is not None and is_missing(root, digest)
+
     async def describe(self, digest: Digest) -> Descriptor:
         """Return media type and size; asks containerd for no more than ``open`` does."""
-        if await self._is_missing(digest):
+        root = await self._content_root()
+        if root is not None and is_missing(root, digest):
             raise NotFoundError(f"content {digest} is not in the store")
         content = await self.open(digest)
         try:
@@ -210,17 +216,16 @@ class ContainerdStore:
         self._sizes[digest] = reply.info.size
         return reply.info
 
-    async def _is_missing(self, digest: Digest) -> bool:
-        """Tell whether there is no file of some content: of most of what nodes ask for there is none."""
-        root = await self._content_root()
-        return root is not None and is_missing(root, digest)
-
-    async def _content_root(self) -> str | None:
-        """Return the directory of the content plugin; None when containerd does not tell."""
+    def _known_root(self) -> str | None:
+        """Return the directory of the content plugin; None when containerd has to be asked for it."""
         # Unlike Path.is_dir, this is False for a directory that may not be seen, too.
         if self._root is None and self._content_path and os.path.isdir(self._content_path):  # noqa: PTH112
             self._root = self._content_path
-        if self._root is None:
+        return self._root
+
+    async def _content_root(self) -> str | None:
+        """Return the directory of the content plugin; None when containerd does not tell."""
+        if self._known_root() is None:
             request = PluginsRequest(filters=["type==io.containerd.content.v1,id==content"])
             reply = await self._connection.call(self._introspection.Plugins, request, timeout=_CALL_TIMEOUT)
             self._root = next((plugin.exports["root"] for plugin in reply.plugins), None) or None

@@ -102,10 +102,24 @@ async def test_a_store_that_fails_is_a_miss(
     assert "out of order" in caplog.text
 
 
+@pytest.mark.parametrize("path", [BLOB, BY_DIGEST])
+async def test_what_the_store_lacks_is_asked_of_others_and_not_of_the_store(path: str) -> None:
+    store = MemoryStore()
+    async with running(store) as node:
+        assert (await node.ask(path, MIRRORED)).status == 404
+        assert node.peers.asked == []
+        assert (await node.ask(path)).status == 404
+        assert len(node.peers.asked) == 1
+    assert store.calls == []
+
+
 @pytest.mark.parametrize("path", PATHS)
 @virtual_time
 async def test_a_store_that_hangs_is_a_miss(path: str, caplog: pytest.LogCaptureFixture) -> None:
     class Hanging(MemoryStore):
+        def lacks(self, digest: Digest) -> bool:
+            return False
+
         async def resolve(self, name: str) -> Digest:
             await asyncio.Event().wait()
             raise AssertionError

@@ -155,6 +155,16 @@ class StoreConformance:
             with pytest.raises(NotFoundError):
                 await method(UNKNOWN)
 
+    async def test_what_is_lacked_is_known_at_once_as_it_comes_and_goes(self, harness: Harness) -> None:
+        image = make_image(1)
+        harness.add(ALPINE, make_image(2))
+        await harness.store.describe(make_image(2).index)
+        assert harness.store.lacks(image.index)
+        harness.add(ALPINE, image)
+        assert not harness.store.lacks(image.index)
+        harness.remove(ALPINE)
+        assert harness.store.lacks(image.index)
+
     @pytest.mark.parametrize("digest", ["sha256:../../../../etc/passwd", "../index.json", "", "sha256:"])
     async def test_what_is_no_digest_reaches_nothing(self, harness: Harness, digest: str) -> None:
         harness.add(ALPINE, make_image(1))

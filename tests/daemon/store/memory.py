@@ -82,6 +82,9 @@ class MemoryStore:
             raise NotFoundError(name)
         return self.names[name]
 
+    def lacks(self, digest: Digest) -> bool:
+        return digest not in self.blobs
+
     async def describe(self, digest: Digest) -> Descriptor:
         data = self._data("describe", digest)
         return Descriptor(digest, media_type(data), len(data))
