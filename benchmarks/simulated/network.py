@@ -83,6 +83,11 @@ class Port:
     connected: set[bytes] = field(default_factory=set)
     traffic: Traffic = field(default_factory=Traffic)
 
+    @property
+    def address(self) -> str:
+        """Where the node is, as others see it: each is at a place of its own."""
+        return self.info.id.raw.hex()
+
     async def request(self, peer: PeerInfo, message: Message) -> Message:
         """Carry a request and its answer."""
         other = await self._reach(peer)
@@ -92,7 +97,7 @@ class Port:
         if other.node is None:
             raise await self._timeout()
         try:
-            answer = other.node.answer(self.info.id, self._carried(message))
+            answer = other.node.answer(self.info.id, self.address, self._carried(message))
         except RemoteProtocolError as error:
             raise NetworkError(str(error)) from error
         if answer is None:
@@ -113,7 +118,7 @@ class Port:
         if other.node is None:
             raise await self._timeout()
         for message in messages:
-            other.node.answer(self.info.id, self._carried(message))
+            other.node.answer(self.info.id, self.address, self._carried(message))
 
     def addresses(self) -> Sequence[Multiaddr]:
         """Return the node's one address."""

@@ -74,13 +74,13 @@ class Node:
         if self.table.remove(peer):
             self._left()
 
-    def answer(self, sender: PeerId, request: Message) -> Message | None:
-        """Return the answer to a peer's request; None when it has none.
+    def answer(self, sender: PeerId, address: str, request: Message) -> Message | None:
+        """Return the answer to a peer's request, made from an IP address; None when it has none.
 
         Raises:
             RemoteProtocolError: it is not served; the stream is to be reset.
         """
-        return self._server.answer(sender, request, self._loop.time())
+        return self._server.answer(sender, address, request, self._loop.time())
 
     def provide(self, keys: Iterable[bytes]) -> None:
         """Tell the network that this node provides what is under keys, and keep telling it."""

@@ -30,8 +30,14 @@ class Server:
         self._provided = provided
         self._addresses = addresses
 
-    def answer(self, sender: PeerId, request: Message, now: float) -> Message | None:
+    def answer(self, sender: PeerId, address: str, request: Message, now: float) -> Message | None:
         """Return the answer to a request; None when it has none.
+
+        Args:
+            sender: who asks.
+            address: the IP address that it asks from.
+            request: what it asks.
+            now: the time.
 
         Raises:
             RemoteProtocolError: it is malformed, or of a kind that is not served; the stream is to be reset.
@@ -42,7 +48,7 @@ class Server:
             case MessageType.GET_PROVIDERS:
                 return self._get_providers(sender, request, now)
             case MessageType.ADD_PROVIDER:
-                self._add_provider(sender, request, now)
+                self._add_provider(sender, address, request, now)
                 return None
             case MessageType.PING:
                 return Message(MessageType.PING, request.key)
@@ -69,14 +75,14 @@ class Server:
             tuple(providers),
         )
 
-    def _add_provider(self, sender: PeerId, request: Message, now: float) -> None:
+    def _add_provider(self, sender: PeerId, address: str, request: Message, now: float) -> None:
         key = _checked(request.key)
         own = [peer for peer in request.providers if peer.id == sender and peer.addresses]
         if not own:
             raise RemoteProtocolError(
                 "a provider record is for another peer than its sender, or has no address"
             )
-        self._store.add(key, own[0], now)
+        self._store.add(key, own[0], now, address)
 
     def _known(self, key: bytes) -> PeerInfo | None:
         if key == self._table.local.raw:

@@ -37,13 +37,13 @@ class DhtNetwork:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def serve(self, answer: Callable[[PeerId, Message], Message | None]) -> None:
-        """Answer requests of others from now on."""
+    def serve(self, answer: Callable[[PeerId, str, Message], Message | None]) -> None:
+        """Answer requests of others from now on; ``answer`` is told who asks and from which IP address."""
 
         async def handle(stream: Stream) -> None:
-            count = 0
+            count, (address, _) = 0, stream.remote
             while (data := await stream.read_delimited(MAX_REQUEST)) is not None:
-                answered = answer(stream.peer_id, self._decoded(data))
+                answered = answer(stream.peer_id, address, self._decoded(data))
                 if answered is not None:
                     await stream.write(varint.delimit(answered.encode()))
                 count += 1

@@ -238,7 +238,7 @@ async def test_what_is_withdrawn_is_told_by_the_node_no_more_and_forgotten_by_ot
         node.provide(KEYS)
         await asyncio.sleep(PROVIDE_INTERVAL)
         node.withdraw(KEYS[:30])
-        answer = node.answer(ports[1].info.id, Message(MessageType.GET_PROVIDERS, KEYS[0]))
+        answer = node.answer(ports[1].info.id, ports[1].address, Message(MessageType.GET_PROVIDERS, KEYS[0]))
         assert answer is not None
         assert answer.providers == ()
         await asyncio.sleep(RECORD_VALIDITY + 60)
@@ -422,9 +422,9 @@ async def test_a_thousand_made_up_peers_delay_nobody_and_are_hardly_asked():
         made_up = many(1000)
         tell = node_of(liar).answer
 
-        def lie(sender: PeerId, request: Message) -> Message | None:
+        def lie(sender: PeerId, address: str, request: Message) -> Message | None:
             if request.type is MessageType.PING:
-                return tell(sender, request)
+                return tell(sender, address, request)
             target = position(request.key)
             nearest = sorted(made_up, key=lambda info: position(info.id.raw) ^ target)
             return Message(request.type, request.key, closer=tuple(nearest))
@@ -489,4 +489,4 @@ async def test_what_is_not_served_is_refused():
     async with Cluster(1) as cluster:
         port = cluster.make()
         with pytest.raises(RemoteProtocolError):
-            node_of(port).answer(port.info.id, Message(MessageType.GET_VALUE, KEY))
+            node_of(port).answer(port.info.id, port.address, Message(MessageType.GET_VALUE, KEY))

@@ -31,7 +31,7 @@ class Served:
         self.server = Server(self.table, self.store, provided, lambda: LOCAL.addresses)
 
     def __call__(self, kind: MessageType, key: bytes, *providers: PeerInfo) -> Message | None:
-        return self.server.answer(SENDER.id, Message(kind, key, providers=providers), 0)
+        return self.server.answer(SENDER.id, "10.0.0.1", Message(kind, key, providers=providers), 0)
 
 
 def test_find_node_tells_the_nearest_without_the_sender():
@@ -64,7 +64,7 @@ def test_find_node_leaves_out_peers_without_addresses():
 
 def test_get_providers_tells_providers_and_nearest():
     served = Served(*many(3))
-    served.store.add(KEY, peer(7), 0)
+    served.store.add(KEY, peer(7), 0, "10.0.0.7")
     answer = served(MessageType.GET_PROVIDERS, KEY)
     assert answer is not None
     assert (answer.type, answer.key, answer.providers) == (MessageType.GET_PROVIDERS, KEY, (peer(7),))
@@ -99,7 +99,7 @@ def test_a_provider_without_addresses_is_refused():
 
 def test_ping_is_echoed_without_peers():
     request = Message(MessageType.PING, b"any", closer=(peer(5),), providers=(peer(6),))
-    assert Served().server.answer(SENDER.id, request, 0) == Message(MessageType.PING, b"any")
+    assert Served().server.answer(SENDER.id, "10.0.0.1", request, 0) == Message(MessageType.PING, b"any")
 
 
 @pytest.mark.parametrize("kind", [MessageType.GET_VALUE, MessageType.PUT_VALUE])

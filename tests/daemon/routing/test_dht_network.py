@@ -27,7 +27,7 @@ KEY = content_key("sha256:" + "ab" * 32)
 ASK = Message(MessageType.GET_PROVIDERS, KEY)
 SOMEBODY = PrivateKey.generate().peer_id
 
-Answer = Callable[[PeerId, Message], Message | None]
+Answer = Callable[[PeerId, str, Message], Message | None]
 
 
 @asynccontextmanager
@@ -38,20 +38,20 @@ async def network(answer: Answer) -> AsyncIterator[tuple[DhtNetwork, Host, Host]
         yield DhtNetwork(one), one, other
 
 
-def nothing(_: PeerId, __: Message) -> Message | None:
+def nothing(_: PeerId, __: str, ___: Message) -> Message | None:
     return None
 
 
 async def test_a_request_and_its_answer() -> None:
-    asked: list[tuple[PeerId, Message]] = []
+    asked: list[tuple[PeerId, str, Message]] = []
 
-    def answer(sender: PeerId, message: Message) -> Message:
-        asked.append((sender, message))
+    def answer(sender: PeerId, address: str, message: Message) -> Message:
+        asked.append((sender, address, message))
         return Message(message.type, message.key, providers=(PeerInfo(sender, ()),))
 
     async with network(answer) as (net, one, other):
         got = await net.request(info(other), ASK)
-        assert asked == [(one.peer_id, ASK)]
+        assert asked == [(one.peer_id, "127.0.0.1", ASK)]
         assert got.providers == (PeerInfo(one.peer_id, ()),)
         assert net.addresses() == one.addresses()
 
@@ -60,7 +60,7 @@ async def test_a_request_and_its_answer_take_a_packet_each(monkeypatch: pytest.M
     def idle() -> bool:
         return not any(connection._streams for host in (one, other) for connection in host._roster)
 
-    async with network(lambda _, message: Message(message.type, message.key)) as (net, one, other):
+    async with network(lambda _, __, message: Message(message.type, message.key)) as (net, one, other):
         await net.request(info(other), ASK)  # there is a connection from now on
         await until(idle)
         sent: list[Wire] = []
@@ -72,7 +72,7 @@ async def test_a_request_and_its_answer_take_a_packet_each(monkeypatch: pytest.M
 
 
 async def test_a_hundred_requests_at_once_share_a_connection_and_leave_no_stream() -> None:
-    async with network(lambda _, message: Message(message.type, message.key)) as (net, one, other):
+    async with network(lambda _, __, message: Message(message.type, message.key)) as (net, one, other):
         await asyncio.gather(*(net.request(info(other), ASK) for _ in range(100)))
         assert connections(one) == connections(other) == 1
         everything = [connection for host in (one, other) for connection in host._roster]
@@ -82,7 +82,7 @@ async def test_a_hundred_requests_at_once_share_a_connection_and_leave_no_stream
 async def test_a_thousand_messages_travel_over_one_stream_in_order() -> None:
     got: list[bytes] = []
 
-    def take(_: PeerId, message: Message) -> None:
+    def take(_: PeerId, __: str, message: Message) -> None:
         got.append(message.key)
 
     async with network(take) as (net, _, other):
@@ -103,7 +103,7 @@ async def test_a_thousand_messages_travel_over_one_stream_in_order() -> None:
 
 
 async def test_a_peer_that_refuses_one_message_is_an_error() -> None:
-    def refuse(_: PeerId, __: Message) -> Message | None:
+    def refuse(_: PeerId, __: str, ___: Message) -> Message | None:
         raise RemoteProtocolError("a provider record is for another peer than its sender")
 
     async with network(refuse) as (net, _, other):
@@ -171,7 +171,7 @@ async def test_an_oversized_request_is_refused() -> None:
 
 
 async def test_requests_are_answered_in_turn_with_others() -> None:
-    async with network(lambda _, message: Message(message.type, message.key)) as (_, one, other):
+    async with network(lambda _, __, message: Message(message.type, message.key)) as (_, one, other):
         stream = await one.open_stream(info(other), PROTOCOL)
         request = varint.delimit(ASK.encode())
         await stream.write(request * 300)
