@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable
 
 from daemon.routing.base import Peer
@@ -33,7 +33,8 @@ class _Query:
         self.found: dict[str, Peer] = {}
         self.made_at = now
         self.begun = False
-        """Whether others are being asked, or were."""
+        """Whether others are being asked, were, or will be once it is this query's turn."""
+        self.listeners = 0
         self.ended_at: float | None = None
         self.changed = asyncio.Event()
         """Set, and replaced, when there is news."""
@@ -62,25 +63,32 @@ class Lookups:
         self._timed = timed
         self._queries: OrderedDict[str, _Query] = OrderedDict()
         self._running = 0
-        self._waiting: deque[tuple[str, _Query]] = deque()
+        self._waiting: OrderedDict[_Query, str] = OrderedDict()
 
     async def look_up(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
         """Yield up to ``count`` peers that have a key, as they are found."""
         query = self._query(key, count)
-        yielded = 0
-        while yielded < count:
-            found = list(query.found.values())[yielded:count]
-            for peer in found:
-                yielded += 1
-                yield peer
-            if not found:
+        query.listeners += 1
+        try:
+            yielded = 0
+            while yielded < count:
+                found = list(query.found.values())[yielded:count]
+                for peer in found:
+                    yielded += 1
+                    yield peer
+                if found:
+                    continue
                 if query.ended_at is not None:
                     return
-                if not query.begun:
-                    query.begun = True
-                    self._waiting.append((key, query))
-                    self._proceed()
-                await query.changed.wait()
+                if query.begun:
+                    await query.changed.wait()
+                else:
+                    self._begin(key, query)  # which may find something at once
+        finally:
+            query.listeners -= 1
+            if not query.listeners and query in self._waiting:
+                del self._waiting[query]
+                query.begun = False
 
     def _query(self, key: str, count: int) -> _Query:
         now = asyncio.get_running_loop().time()
@@ -95,9 +103,14 @@ class Lookups:
             self._add(query, peer)
         return query
 
+    def _begin(self, key: str, query: _Query) -> None:
+        query.begun = True
+        self._waiting[query] = key
+        self._proceed()
+
     def _proceed(self) -> None:
         while self._waiting and self._running < _MAX_RUNNING:
-            key, query = self._waiting.popleft()
+            query, key = self._waiting.popitem(last=False)
             asked = self._find(key, query.count, functools.partial(self._add, query))
             self._running += 1
             asked.add_done_callback(functools.partial(self._ended, key, query))

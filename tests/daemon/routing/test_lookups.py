@@ -233,3 +233,42 @@ async def test_only_so_many_queries_run_at_once_and_only_so_many_are_remembered(
     await asyncio.gather(*(collect(made, 1, str(number)) for number in range(3000)))
     assert now() >= 3000 / 64
     assert len(made._queries) <= 1024
+
+
+@virtual
+async def test_what_is_found_in_the_very_call_that_asks_is_seen_at_once() -> None:
+    class AtOnce(Finder):
+        def find(self, key: str, count: int, found: Callable[[Peer], None]) -> asyncio.Future[None]:
+            found(peer(1))
+            return super().find(key, count, found)
+
+    made = lookups(AtOnce(1, known=1))
+    async with aclosing(made.look_up(KEY, 3)) as lookup:
+        assert [await anext(lookup), await anext(lookup)] == [peer(0), peer(1)]
+        assert now() == 0
+
+
+@virtual
+async def test_nobody_is_asked_for_those_who_have_left_before_it_was_their_turn() -> None:
+    finder = Finder(1)
+    made = lookups(finder)
+    impatient = [asyncio.create_task(collect(made, 1, f"absent {number}")) for number in range(5000)]
+    await asyncio.sleep(0.5)
+    for task in impatient:
+        task.cancel()
+    assert await collect(made, 1) == [peer(0)]
+    assert now() == 2
+    assert len(finder.queries) == 64 + 1
+
+
+@virtual
+async def test_who_comes_back_after_leaving_too_soon_is_asked_for() -> None:
+    finder = Finder(1)
+    made = lookups(finder)
+    others = asyncio.gather(*(collect(made, 1, str(number)) for number in range(64)))
+    impatient = asyncio.create_task(collect(made, 1))
+    await asyncio.sleep(0.5)
+    impatient.cancel()
+    await asyncio.sleep(0.1)
+    assert await collect(made, 1) == [peer(0)]
+    assert len(await others) == 64
