@@ -65,6 +65,9 @@ class _Candidate:
 class Lookup:
     """One lookup. It asks no peer twice, and never the node itself."""
 
+    at_first = ALPHA
+    """How many peers to ask before any has answered, or has had time to."""
+
     def __init__(self, target: int, seeds: Iterable[PeerInfo], local: PeerId) -> None:
         self._target = target
         self._local = local.raw
@@ -87,15 +90,15 @@ class Lookup:
             return all(candidate.state is _State.ANSWERED for candidate in self._first(K))
         return not self._waiting and not any(c.state is _State.HEARD and c.counts for c in self._ranked)
 
-    def to_ask(self) -> list[PeerInfo]:
-        """Return the peers to ask now; answers are waited for from then on."""
+    def to_ask(self, at_once: int = ALPHA) -> list[PeerInfo]:
+        """Return the peers to ask now, of whom up to ``at_once`` are waited for from then on."""
         if self._stopped:
             return []
         self._near = self._near or self._is_near()
         if self._near:
             heard, room = (c for c in self._first(K) if c.state is _State.HEARD), K
         else:
-            heard, room = (c for c in self._ranked if c.state is _State.HEARD), ALPHA - self._waiting
+            heard, room = (c for c in self._ranked if c.state is _State.HEARD), at_once - self._waiting
         chosen: list[PeerInfo] = []
         for candidate in heard:
             if len(chosen) >= room:
@@ -181,7 +184,13 @@ class Lookup:
 
 
 class ProviderLookup(Lookup):
-    """A lookup that also collects who provides, and ends early when enough are found."""
+    """A lookup that also collects who provides, and ends early when enough are found.
+
+    Most often the few nearest peers know all that is sought, and their answers come sooner when nobody else
+    is asked meanwhile.
+    """
+
+    at_first = BETA
 
     def __init__(self, target: int, seeds: Iterable[PeerInfo], local: PeerId, wanted: int) -> None:
         super().__init__(target, seeds, local)

@@ -139,10 +139,10 @@ class Node:
             if size == 1:
                 self._member_since = self._loop.time()
             self._upkeep.want_refresh()
-        elif self._told_to is not None and size >= _GROWTH * self._told_to:
-            self._provide_all()
         elif size < K:
             self._providing.greet(peer)
+        elif self._told_to is not None and size >= _GROWTH * self._told_to:
+            self._provide_all()
 
     def _left(self) -> None:
         size = len(self.table)

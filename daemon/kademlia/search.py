@@ -10,10 +10,13 @@ from daemon.kademlia.lookup import Lookup
 from daemon.kademlia.lost import LostPeers
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network, NetworkError
+from daemon.kademlia.parameters import ALPHA
 from daemon.kademlia.table import Table
 from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
 
+_HEAD_START = 0.005
+"""Seconds that those asked first have to answer before more are asked."""
 _PATIENCE = 1.0
 """Seconds after which a lookup goes on without a peer; what it answers later is still taken."""
 
@@ -94,11 +97,11 @@ class Search:
         over = loop.create_future()
         over.add_done_callback(lambda _: lookup.stop())
 
-        def proceed() -> None:
+        def proceed(at_once: int = ALPHA) -> None:
             if self._requests is None:
                 lookup.stop()
             else:
-                for peer in lookup.to_ask():
+                for peer in lookup.to_ask(at_once):
                     self._requests.create_task(ask(peer))
             if lookup.done and not over.done():
                 over.set_result(None)
@@ -122,5 +125,7 @@ class Search:
                         heard(answer)
                 proceed()
 
-        proceed()
+        proceed(lookup.at_first)
+        hurry = loop.call_later(_HEAD_START, proceed)
+        over.add_done_callback(lambda _: hurry.cancel())
         return over

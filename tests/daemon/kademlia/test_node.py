@@ -13,7 +13,7 @@ from benchmarks.simulated.network import TIMEOUT, Conditions, Port
 from daemon.kademlia.key import content_key, position
 from daemon.kademlia.lookup import MAX_UNPROVEN
 from daemon.kademlia.message import Message, MessageType
-from daemon.kademlia.parameters import ALPHA, PROVIDE_INTERVAL, RECORD_VALIDITY, K
+from daemon.kademlia.parameters import ALPHA, BETA, PROVIDE_INTERVAL, RECORD_VALIDITY, K
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
@@ -153,6 +153,17 @@ async def test_a_node_that_has_just_joined_asks_those_that_have_the_records():
 
 
 @virtual
+async def test_when_fewer_than_k_nodes_start_at_once_every_node_soon_has_every_record():
+    async with Cluster(1) as cluster:
+        ports = [cluster.join() for _ in range(15)]
+        for port, key in zip(ports, KEYS, strict=False):
+            node_of(port).provide([key])
+        await asyncio.sleep(5)
+        for port, key in zip(ports, KEYS, strict=False):
+            assert holders(ports, key) == [other for other in ports if other is not port]
+
+
+@virtual
 async def test_who_comes_later_among_up_to_k_nodes_is_told_everything_at_once():
     async with Cluster(1) as cluster:
         ports = await grown(cluster, K - 1)
@@ -194,6 +205,17 @@ async def test_who_comes_and_goes_while_it_is_told_everything_is_not_told_twice_
             node_of(ports[0]).search.answered(peer)
         await asyncio.sleep(5)
         assert len(KEYS) <= ports[3].traffic.records - told < 2 * len(KEYS)
+
+
+@virtual
+async def test_a_search_that_the_nearest_can_end_asks_nobody_else():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 60)
+        node_of(ports[3]).provide([KEY])
+        await asyncio.sleep(1)
+        stranger = next(port for port in ports if port not in holders(ports, KEY) and port is not ports[3])
+        search = await find(stranger, KEY, 1)
+        assert (search.providers, search.requests) == (1, BETA)
 
 
 @virtual
