@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -125,6 +125,8 @@ class _Contest(Generic[T]):
         self._attempts: dict[str, asyncio.Task[None]] = {}
         self._search_on = asyncio.Event()
         """Set when the first peer has failed, or has had its head start."""
+        self._searching: asyncio.Timeout | None = None
+        """What the search runs in, so that it can be cut off without a task of its own."""
         self._timer: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._answer: T | None = None
@@ -132,42 +134,50 @@ class _Contest(Generic[T]):
         """The last one."""
 
     async def run(self, without: Collection[str]) -> T | None:
-        search = self._begin(self._search(without))
+        """Search, and then wait until the race is over; once it is over, the search ends too."""
         try:
             try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None) as scope:
+                        self._searching = scope
+                        try:
+                            self._step()
+                            await self._search(without)
+                        finally:
+                            self._searching = None
+                self._race.searched()
                 self._step()
                 await self._over
             finally:
                 if self._timer is not None:
                     self._timer.cancel()
-                await _end([search, *self._attempts.values()])
+                await _end(self._attempts.values())
         except BaseException:
             if self._answer is not None:
                 self._answer.close()
             raise
         return self._answer
 
-    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(work)
-        task.add_done_callback(self._check)
-        return task
-
     def _check(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) and not self._over.done():
             self._over.set_exception(error)
+            self._end_search()
 
     def _step(self) -> None:
         if self._over.done():
             return
         for action in self._race.step(self._loop.time()):
             if isinstance(action, Start):
-                self._attempts[action.peer] = self._begin(self._attempt(self._peers[action.peer]))
+                attempt = self._loop.create_task(self._attempt(self._peers[action.peer]))
+                attempt.add_done_callback(self._check)
+                self._attempts[action.peer] = attempt
             else:
                 self._attempts[action.peer].cancel()
                 if not action.suspect:
                     self._arena.blame(action.peer, self._key, Fault.UNREACHABLE)
         if self._race.verdict is not Verdict.OPEN:
             self._over.set_result(None)
+            self._end_search()
             return
         wake = self._race.wake()
         if self._timer is None or self._timer.when() != wake:
@@ -175,16 +185,18 @@ class _Contest(Generic[T]):
                 self._timer.cancel()
             self._timer = self._loop.call_at(wake, self._step)
 
+    def _end_search(self) -> None:
+        if self._searching is not None:
+            self._searching.reschedule(0)
+
     async def _search(self, without: Collection[str]) -> None:
         try:
-            async with aclosing(self._arena.lookup(self._key, len(without))) as peers:
+            async with contextlib.aclosing(self._arena.lookup(self._key, len(without))) as peers:
                 async for peer in peers:
                     if peer.id not in without:
                         await self._found(peer)
         except Exception:  # noqa: BLE001  # whatever breaks a router, the client must get to the next host
             _LOG.exception("looking up %s failed", self._key)
-        self._race.searched()
-        self._step()
 
     async def _found(self, peer: Peer) -> None:
         """Take a peer into the race; return when it makes sense to look for the next."""

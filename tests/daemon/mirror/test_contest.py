@@ -101,6 +101,27 @@ async def test_more_are_looked_for_when_the_first_peer_does_not_answer_at_once(f
 
 
 @virtual_time
+async def test_a_search_that_never_ends_is_left_when_the_time_is_up() -> None:
+    for resolve_timeout in (0.0, 0.02):
+        router = KnownPeers([], endless=True)
+        started = now()
+        with pytest.raises(NoAnswerError):
+            await Arena(router, resolve_timeout, 3).contest("key", ask_nobody)
+        assert now() - started == pytest.approx(resolve_timeout)
+        assert router.abandoned == 1
+
+
+async def ask_nobody(peer: Peer) -> Answer:
+    raise AssertionError
+
+
+@virtual_time
+async def test_what_breaks_while_a_peer_is_asked_is_not_hidden() -> None:
+    with pytest.raises(AssertionError):
+        await Arena(KnownPeers(PEERS, endless=True), 0.02, 3).contest("key", ask_nobody)
+
+
+@virtual_time
 async def test_a_suspect_gets_no_head_start() -> None:
     arena = Arena(KnownPeers(PEERS[:2]), 0.02, 3)
     arena.blame("peer-1", "key", Fault.UNREACHABLE)
