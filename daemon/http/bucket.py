@@ -17,11 +17,11 @@ class TokenBucket:
             rate: bytes per second, more than 0.
             burst: bytes.
         """
-        self._rate = rate
+        self.rate = rate
         self._burst = burst
         self._free_at = float("-inf")
 
     def reserve(self, count: int, now: float) -> float:
         """Take ``count`` bytes; return the seconds to wait before sending them."""
-        self._free_at = max(self._free_at, now - self._burst / self._rate) + count / self._rate
+        self._free_at = max(self._free_at, now - self._burst / self.rate) + count / self.rate
         return max(0.0, self._free_at - now)

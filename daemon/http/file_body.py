@@ -14,6 +14,9 @@ from daemon.store.base import Content
 # One call of sendfile keeps the event loop for as long as it takes to read and queue this much.
 SENDFILE_STEP = 2 * 1024 * 1024
 COPY_STEP = 128 * 1024
+_LEAST_STEP = 4 * 1024
+_TRANSFERS = 64
+"""As many as one node may have from another: with a cap, each of them has its turn within a second."""
 
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -105,12 +108,13 @@ class FileBody:
     async def _allow(self, step: int, sink: Sink) -> int:
         """Return how much may be sent next: all that is left, or a step once the cap allows it.
 
-        Steps are small, so that with many transfers none is silent for so long that its receiver gives it up.
+        Steps are small, so that with many transfers none is silent for so long that its receiver gives it up
+        (``daemon.mirror.pace``).
         """
         left = self._end - self._offset
         if self._cap is None:
             return left
-        step = min(step, left)
+        step = min(step, left, max(int(self._cap.rate) // _TRANSFERS, _LEAST_STEP))
         wait = self._cap.reserve(step, asyncio.get_running_loop().time())
         if wait > 0:
             await _pause(wait, sink)

@@ -174,15 +174,15 @@ class Relay:
         self._pace.waited(now() - started)
 
     async def _leave(self) -> None:
-        """Leave a peer that is too slow for a better one, when there is one."""
+        """Leave a peer that is too slow for a better one, when there is one; one that is dead anyhow."""
+        if self._pace.silent >= SILENCE:
+            raise PeerError(Fault.UNREACHABLE, f"not a byte in {self._pace.silent:.0f} s")
         peer = self._source.peer.id
         self._slow.add(peer)
         better = await self._another(self._failed | self._slow)
         if better is not None:
             self._arena.blame(peer, self._wanted.key, Fault.UNREACHABLE)
             self._use(better, "it was too slow")
-        elif self._pace.silent >= SILENCE:
-            raise PeerError(Fault.UNREACHABLE, f"not a byte in {self._pace.silent:.0f} s")
 
     async def _replace(self, error: PeerError) -> None:
         """Go on with another peer, or raise the error when there is none."""

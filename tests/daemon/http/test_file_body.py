@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import random
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from daemon.http import file_body
 from daemon.http.bucket import TokenBucket
 from daemon.http.file_body import COPY_STEP, SENDFILE_STEP, FileBody, TruncatedError
 from daemon.http.message import Request, Response
+from daemon.mirror.pace import STILLNESS
 from tests.daemon.http.wire import Client, serving
 from tests.virtual_time import now, virtual_time
 
@@ -197,19 +199,38 @@ async def test_steps_are_small_where_there_is_a_cap(path: Path, monkeypatch: pyt
     await body.aclose()
 
 
+@pytest.mark.parametrize("rate", [300_000, 2_000_000])
+@virtual_time
+async def test_none_of_many_transfers_is_still_for_long_under_a_cap(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(DATA[: 4 * COPY_STEP])
+    cap = TokenBucket(rate, burst=0)
+    sinks = [Pipe() for _ in range(64)]
+    bodies = [FileBody(File(path, plain=True), 0, 4 * COPY_STEP, cap=cap) for _ in sinks]
+    writing = asyncio.gather(*[body.write_to(sink) for body, sink in zip(bodies, sinks, strict=True)])
+    await asyncio.wait([writing], timeout=3)
+    writing.cancel()
+    await asyncio.wait([writing])
+    for sink in sinks:
+        gaps = [later - earlier for earlier, later in itertools.pairwise([0, *sink.times])]
+        assert max(gaps) < STILLNESS / 2
+    for body in bodies:
+        await body.aclose()
+
+
 @virtual_time
 async def test_a_cap_is_shared(tmp_path: Path) -> None:
     path = tmp_path / "blob"
     path.write_bytes(DATA[: 10 * COPY_STEP])
-    cap = TokenBucket(rate=COPY_STEP, burst=COPY_STEP)
+    cap = TokenBucket(rate=64 * COPY_STEP, burst=COPY_STEP)
     sinks = [Pipe(), Pipe()]
     bodies = [FileBody(File(path, plain=True), 0, 10 * COPY_STEP, cap=cap) for _ in sinks]
     await asyncio.gather(*[body.write_to(sink) for body, sink in zip(bodies, sinks, strict=True)])
-    # Twenty steps, one of which was free and one of which each second allows.
-    assert now() == pytest.approx(19)
+    # Twenty steps, one of which was free; each second allows 64.
+    assert now() == pytest.approx(19 / 64)
     assert [len(sink.received) for sink in sinks] == [10 * COPY_STEP] * 2
     # Neither had to wait for the other's end.
-    assert abs(sinks[0].times[-1] - sinks[1].times[-1]) <= 2.01
+    assert abs(sinks[0].times[-1] - sinks[1].times[-1]) <= 2.01 / 64
     for body in bodies:
         await body.aclose()
 

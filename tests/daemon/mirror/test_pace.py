@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from daemon.mirror.pace import FLOOR, WINDOW, Pace
+import pytest
+
+from daemon.mirror.pace import FLOOR, SILENCE, STILLNESS, WINDOW, Pace
 
 
 def waits(pace: Pace, seconds: float, received: int) -> bool:
@@ -14,13 +16,9 @@ def waits(pace: Pace, seconds: float, received: int) -> bool:
 
 def test_no_judgement_before_the_window_has_passed() -> None:
     pace = Pace()
-    assert not waits(pace, WINDOW - 0.1, 0)
-    assert pace.patience() < 0.2
-    assert waits(pace, 0.1, 0)
-
-
-def test_a_peer_that_sends_nothing_is_too_slow() -> None:
-    assert waits(Pace(), WINDOW, 0)
+    assert not any(waits(pace, 1, 1) for _ in range(4))
+    assert pace.patience() == WINDOW - 4
+    assert waits(pace, 1, 1)
 
 
 def test_a_peer_just_below_the_floor_is_too_slow() -> None:
@@ -48,10 +46,24 @@ def test_every_window_is_judged_on_its_own() -> None:
     assert waits(pace, WINDOW, 10)
 
 
-def test_silence_is_counted_over_all_windows() -> None:
+@pytest.mark.parametrize("seconds", [0, 1, 4.9])
+def test_however_much_came_before_silence_is_noticed(seconds: float) -> None:
     pace = Pace()
-    for _ in range(4):
-        waits(pace, WINDOW, 0)
-    assert pace.silent == 4 * WINDOW
+    waits(pace, seconds, 10**9)
+    verdicts = []
+    while pace.silent < SILENCE:
+        patience = pace.patience()
+        assert patience > 0
+        pace.waited(patience)
+        if pace.judge():
+            verdicts.append(pace.silent)
+    assert verdicts == pytest.approx([STILLNESS, SILENCE])
+
+
+def test_silence_ends_with_a_byte() -> None:
+    pace = Pace()
+    assert waits(pace, STILLNESS, 0)
+    pace.waited(SILENCE - STILLNESS - 0.1)
     pace.received(1)
-    assert pace.silent == 0
+    assert (pace.silent, pace.patience()) == (0, pytest.approx(WINDOW - (SILENCE - STILLNESS - 0.1)))
+    assert not waits(pace, 1, 0)

@@ -16,7 +16,7 @@ from daemon.mirror.answer import UnsatisfiableError
 from daemon.mirror.connection import Connection
 from daemon.mirror.fault import PeerError
 from daemon.mirror.history import Outcome
-from daemon.mirror.pace import SILENCE
+from daemon.mirror.pace import SILENCE, STILLNESS
 from daemon.mirror.relay import Relay
 from daemon.oci.errors import OciError
 from tests.daemon.mirror.peers import (
@@ -340,9 +340,17 @@ class TestSlowPeer:
         async with scene(Honest(DATA, stalls_after=1000), Honest(DATA)) as stage:
             _, taken = await pull(stage.mirror, blob(DATA))
             assert (taken.data, taken.cut) == (DATA, None)
-            assert now() == pytest.approx(5)
+            assert now() == pytest.approx(STILLNESS, abs=0.2)
             async with asyncio.timeout(1):
                 await stage.nodes[0].let_go.wait()
+
+    @virtual_time
+    async def test_that_was_fast_and_then_stalls_is_left_as_soon(self) -> None:
+        async with scene(Honest(DATA, rate=SIZE // 4, stalls_after=SIZE - 1000), Honest(DATA)) as stage:
+            _, taken = await pull(stage.mirror, blob(DATA))
+            assert (taken.data, taken.cut) == (DATA, None)
+            assert 3 <= now() <= 4 + STILLNESS
+            assert len(stage.nodes[1].asked) == 1
 
     @virtual_time
     async def test_that_trickles_is_left_for_a_better_one(self) -> None:
