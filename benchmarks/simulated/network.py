@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from random import Random
 
-from daemon.kademlia.message import Message
+from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import NetworkError
 from daemon.kademlia.node import Node
 from daemon.libp2p.errors import RemoteProtocolError
@@ -91,28 +91,36 @@ class Port:
     async def request(self, peer: PeerInfo, message: Message) -> Message:
         """Carry a request and its answer."""
         other = await self._reach(peer)
-        size = OVERHEAD + len(message.encode())
-        self._count(other, 1, size)
-        await asyncio.sleep(self.switchboard.delay())
+        self._count(other, 1, _size(message))
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Message] = loop.create_future()
+        loop.call_later(self.switchboard.delay(), self._deliver, other, message, answered)
+        return self._carried(await answered)
+
+    def _deliver(self, other: Port, message: Message, answered: asyncio.Future[Message]) -> None:
+        """Let a request arrive, and its answer be on its way."""
+        loop = asyncio.get_running_loop()
         if other.node is None:
-            raise await self._timeout()
+            loop.call_later(TIMEOUT, _fail, answered, "no answer in time")
+            return
         try:
             answer = other.node.answer(self.info.id, self.address, self._carried(message))
         except RemoteProtocolError as error:
-            raise NetworkError(str(error)) from error
+            _fail(answered, str(error))
+            return
         if answer is None:
-            raise NetworkError("there is no answer to this")
-        size = OVERHEAD + len(answer.encode())
+            _fail(answered, "there is no answer to this")
+            return
+        size = _size(answer)
         other.traffic.bytes_sent += size
         self.traffic.bytes_received += size
-        await asyncio.sleep(self.switchboard.delay())
-        return self._carried(answer)
+        loop.call_later(self.switchboard.delay(), _finish, answered, answer)
 
     async def send(self, peer: PeerInfo, messages: Sequence[Message]) -> None:
         """Carry messages that have no answers."""
         other = await self._reach(peer)
         # All are as long as the first, records of one node.
-        self._count(other, len(messages), len(messages) * (OVERHEAD + len(messages[0].encode())))
+        self._count(other, len(messages), len(messages) * _size(messages[0]))
         other.traffic.records += len(messages)
         await asyncio.sleep(self.switchboard.delay())
         if other.node is None:
@@ -155,3 +163,24 @@ def peer_info(number: int, random: Random) -> PeerInfo:
     """Make up a node: an Ed25519 peer ID and an address."""
     peer = PeerId(bytes.fromhex("002408011220") + random.randbytes(32))
     return PeerInfo(peer, (Multiaddr.tcp(IPv4Address(0x0A000001 + number), 5001),))
+
+
+def _finish(answered: asyncio.Future[Message], answer: Message) -> None:
+    if not answered.done():  # nor given up
+        answered.set_result(answer)
+
+
+def _fail(answered: asyncio.Future[Message], why: str) -> None:
+    if not answered.done():
+        answered.set_exception(NetworkError(why))
+
+
+_PEER_SIZE = len(Message(MessageType.PING, closer=(peer_info(0, Random(0)),)).encode()) - len(
+    Message(MessageType.PING).encode()
+)
+
+
+def _size(message: Message) -> int:
+    """Return the bytes of a message on the wire. Peers, as ``peer_info`` makes them, are of one size."""
+    peers = len(message.closer) + len(message.providers)
+    return OVERHEAD + len(Message(message.type, message.key).encode()) + peers * _PEER_SIZE

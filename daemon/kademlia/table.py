@@ -121,7 +121,8 @@ class Table:
             if depth in self._buckets:
                 found += self._buckets[depth].values()
         found.sort(key=lambda entry: entry.position ^ target)
-        return [entry.peer for entry in found[: count + 1] if entry.peer.id != without][:count]
+        left_out = without.raw if without else None
+        return [entry.peer for entry in found[: count + 1] if entry.peer.id.raw != left_out][:count]
 
     def depths(self) -> range:
         """Return the shared prefixes' lengths whose buckets are worth a search of their own.
