@@ -1,4 +1,9 @@
-"""A memory cgroup of the test's own, of whichever generation this machine has."""
+"""A memory cgroup of the test's own, of whichever generation this machine has.
+
+A kernel counts memory in one hierarchy only, so a machine with version 1 cannot try version 2. Debian's
+user-mode-linux can, as an ordinary process: its kernel has version 2 alone with ``cgroup_no_v1=all``, and its
+root file system may be the machine's own, read-only (hostfs) below an overlay on a tmpfs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ class Cgroup(Protocol):
         """Return how many processes were killed for want of memory."""
 
     def peak(self) -> int:
-        """Return the most that was charged at once, page cache included."""
+        """Return the most that was charged at once, page cache included; 0 where it is not recorded."""
 
     def sockets_peak(self) -> int:
         """Return the most that socket buffers took at once; 0 where it is not recorded."""
@@ -80,7 +85,8 @@ class Version2:
         return _table(self.directory / "memory.events")["oom_kill"]
 
     def peak(self) -> int:
-        return _number(self.directory / "memory.peak")
+        peak = self.directory / "memory.peak"  # Linux 5.19
+        return _number(peak) if peak.exists() else 0
 
     def sockets_peak(self) -> int:
         return 0
