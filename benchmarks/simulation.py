@@ -30,10 +30,12 @@ MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
 """Nodes of a connected cluster that take part where load does not matter; the others only answer."""
-MAX_PARTITION = 500
+MAX_PARTITION = 2_000
 """Nodes of the largest cluster that is cut in halves; every node then looks for all whom it has lost."""
-MAX_LOSSY = 200
-"""Nodes of the largest cluster whose messages get lost; every loss takes tables apart, and timeouts."""
+MAX_JOINING_PARTITION = 500
+"""Nodes of the largest of them that joins one by one."""
+MAX_JOINING_LOSSY = 200
+"""Nodes of the largest cluster that joins while messages get lost; every loss takes tables apart."""
 KEYS = 1_000
 SEED = 1
 
@@ -43,12 +45,12 @@ def new_cluster(loss: float = 0.0) -> Cluster:
     return Cluster(SEED, Conditions(loss=loss, codec=False))
 
 
-async def connected(cluster: Cluster, size: int) -> list[Port]:
-    """Fill a cluster with nodes that know one another; return the few that take part."""
+async def connected(cluster: Cluster, size: int, taking_part: int = SAMPLE) -> list[Port]:
+    """Fill a cluster with nodes that know one another; return those that take part."""
     for port in [cluster.make() for _ in range(size)]:
-        port.listens = False
+        port.listens = taking_part == size
     cluster.connect_all()
-    sample = cluster.random.sample(cluster.ports, SAMPLE)
+    sample = cluster.random.sample(cluster.ports, taking_part)
     for port in sample:
         cluster.run(port)
     await asyncio.sleep(60)
@@ -143,40 +145,35 @@ def search_section(sizes: Sequence[int]) -> str:
     return markdown_table([*header, "exactly the 20 nearest"], rows)
 
 
+async def load_of(cluster: Cluster, providers: list[Port]) -> tuple[float, list[int], list[int]]:
+    """Let nodes provide; return bytes per provider and hour, and records and work of every node."""
+    contents = Contents(cluster)
+    for port in providers:
+        contents.give(port, KEYS)
+    await asyncio.sleep(PROVIDE_INTERVAL)
+    before = sum(port.traffic.bytes_sent + port.traffic.bytes_received for port in providers)
+    handled = [port.traffic.handled for port in cluster.ports]
+    await asyncio.sleep(PROVIDE_INTERVAL)
+    after = sum(port.traffic.bytes_sent + port.traffic.bytes_received for port in providers)
+    work = [port.traffic.handled - was for port, was in zip(cluster.ports, handled, strict=True)]
+    records = [len(node_of(port).store) for port in cluster.ports]
+    return (after - before) / len(providers) * 3600 / PROVIDE_INTERVAL, records, work
+
+
 @virtual
 async def load_when_all_provide(size: int) -> tuple[float, list[int], list[int]]:
-    """Let every node provide; return bytes per node and hour, and records and work of every node."""
+    """Measure a cluster in which every node provides."""
     async with new_cluster() as cluster:
         await grow(cluster, size)
-        contents = Contents(cluster)
-        for port in cluster.ports:
-            contents.give(port, KEYS)
-        await asyncio.sleep(PROVIDE_INTERVAL)
-        before = [(port.traffic.bytes_sent + port.traffic.bytes_received) for port in cluster.ports]
-        handled = [port.traffic.handled for port in cluster.ports]
-        await asyncio.sleep(PROVIDE_INTERVAL)
-        after = [(port.traffic.bytes_sent + port.traffic.bytes_received) for port in cluster.ports]
-        work = [port.traffic.handled - was for port, was in zip(cluster.ports, handled, strict=True)]
-        records = [len(node_of(port).store) for port in cluster.ports]
-        return (sum(after) - sum(before)) / size * 3600 / PROVIDE_INTERVAL, records, work
+        return await load_of(cluster, cluster.ports)
 
 
 @virtual
 async def load_when_few_provide(size: int) -> tuple[float, list[int], list[int]]:
     """The same in a connected cluster, from the nodes that take part: others would do to them as they do."""
     async with new_cluster() as cluster:
-        sample = await connected(cluster, size)
-        contents = Contents(cluster)
-        for port in sample:
-            contents.give(port, KEYS)
-        await asyncio.sleep(PROVIDE_INTERVAL)
-        before = sum(port.traffic.bytes_sent + port.traffic.bytes_received for port in sample)
-        handled = [port.traffic.handled for port in cluster.ports]
-        await asyncio.sleep(PROVIDE_INTERVAL)
-        after = sum(port.traffic.bytes_sent + port.traffic.bytes_received for port in sample)
-        work = [port.traffic.handled - was for port, was in zip(cluster.ports, handled, strict=True)]
-        records = [len(node_of(port).store) for port in cluster.ports]
-        return 2 * (after - before) / SAMPLE * 3600 / PROVIDE_INTERVAL, records, work
+        traffic, records, work = await load_of(cluster, await connected(cluster, size))
+        return 2 * traffic, records, work
 
 
 def load_section(sizes: Sequence[int]) -> str:
@@ -231,9 +228,13 @@ def load_section(sizes: Sequence[int]) -> str:
 async def churned(size: int, intervals: int) -> list[float]:
     """Return the success of searches of each interval, a tenth of the nodes being replaced in each."""
     async with new_cluster() as cluster:
-        await grow(cluster, size)
+        if size <= MAX_JOINING:
+            await grow(cluster, size)
+            taking_part = cluster.ports
+        else:
+            taking_part = await connected(cluster, size)
         contents = Contents(cluster)
-        for port in cluster.ports:
+        for port in taking_part:
             contents.give(port, 5)
         await asyncio.sleep(120)
         return [success(found) for found in await churn(contents, intervals, 5, 2_000)]
@@ -263,9 +264,9 @@ def churn_section(sizes: Sequence[int]) -> str:
     lines: dict[str, list[Point]] = {"evenly": [], "at once, tables stale": []}
     for size in sizes:
         for how, line in lines.items():
-            if how == "evenly" and size <= MAX_JOINING:
+            if how == "evenly":
                 found = churned(size, 4 if size <= 200 else 1)
-            elif how != "evenly" and size >= 200:
+            elif size >= 200:
                 found = [stale(size)]
             else:
                 continue
@@ -280,19 +281,22 @@ def churn_section(sizes: Sequence[int]) -> str:
 async def healed(size: int, apart: float) -> list[float]:
     """Return the success of searches across a cut: before it is mended, just after, and every minute."""
     async with new_cluster() as cluster:
-        await grow(cluster, size)
+        if size <= MAX_JOINING_PARTITION:
+            await grow(cluster, size)
+        else:
+            await connected(cluster, size, size)
         contents = Contents(cluster)
         for port in cluster.ports:
             contents.give(port, 2)
         await asyncio.sleep(120)
-        return [success(found) for found in await heal(contents, apart, 12, 100)]
+        return [success(found) for found in await heal(contents, apart, 10, 100)]
 
 
 def partition_section(sizes: Sequence[int]) -> str:
     """Searches across a cluster that was cut in halves."""
     rows, lines = [], {}
     for size in dict.fromkeys(min(size, MAX_PARTITION) for size in sizes):
-        before, *after = healed(size, 25 * 60)
+        before, *after = healed(size, 20 * 60)
         lines[f"{size:,} nodes"] = [(float(minute), 100 * part) for minute, part in enumerate(after)]
         whole = next((minute for minute in range(len(after)) if min(after[minute:]) == 1), None)
         rows.append(
@@ -306,7 +310,7 @@ def partition_section(sizes: Sequence[int]) -> str:
     write_chart(
         "partition",
         line_chart(
-            "Searches across a partition of 25 minutes, after it has healed",
+            "Searches across a partition of 20 minutes, after it has healed",
             "minutes since",
             "found, %",
             lines,
@@ -321,12 +325,16 @@ def partition_section(sizes: Sequence[int]) -> str:
 async def lossy(size: int, loss: float) -> float:
     """Return the success of searches when a part of all messages gets lost."""
     async with new_cluster(loss) as cluster:
-        await grow(cluster, size)
+        if size <= MAX_JOINING_LOSSY:
+            await grow(cluster, size)
+            searchers, providers = cluster.ports, cluster.ports[:SAMPLE]
+        else:
+            searchers = providers = await connected(cluster, size)
         contents = Contents(cluster)
-        for port in cluster.ports[:SAMPLE]:
+        for port in providers:
             contents.give(port, 50)
         await asyncio.sleep(5 * 60)
-        return success(await contents.search_at_once(2_000, cluster.ports, cluster.ports[:SAMPLE]))
+        return success(await contents.search_at_once(2_000, searchers, providers))
 
 
 def loss_section(sizes: Sequence[int]) -> str:
@@ -334,8 +342,6 @@ def loss_section(sizes: Sequence[int]) -> str:
     losses = (0.01, 0.05, 0.2)
     rows, lines = [], {}
     for size in sizes:
-        if size > MAX_LOSSY:
-            continue
         found = [lossy(size, loss) for loss in losses]
         rows.append([f"{size:,}", *(f"{part:.2%}" for part in found)])
         lines[f"{size:,} nodes"] = [

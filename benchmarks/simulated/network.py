@@ -91,7 +91,7 @@ class Port:
     async def request(self, peer: PeerInfo, message: Message) -> Message:
         """Carry a request and its answer."""
         other = await self._reach(peer)
-        self._count(other, 1, _size(message))
+        self._count(other, 1, wire_size(message))
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Message] = loop.create_future()
         loop.call_later(self.switchboard.delay(), self._deliver, other, message, answered)
@@ -111,7 +111,7 @@ class Port:
         if answer is None:
             _fail(answered, "there is no answer to this")
             return
-        size = _size(answer)
+        size = wire_size(answer)
         other.traffic.bytes_sent += size
         self.traffic.bytes_received += size
         loop.call_later(self.switchboard.delay(), _finish, answered, answer)
@@ -120,7 +120,7 @@ class Port:
         """Carry messages that have no answers."""
         other = await self._reach(peer)
         # All are as long as the first, records of one node.
-        self._count(other, len(messages), len(messages) * _size(messages[0]))
+        self._count(other, len(messages), len(messages) * wire_size(messages[0]))
         other.traffic.records += len(messages)
         await asyncio.sleep(self.switchboard.delay())
         if other.node is None:
@@ -180,7 +180,7 @@ _PEER_SIZE = len(Message(MessageType.PING, closer=(peer_info(0, Random(0)),)).en
 )
 
 
-def _size(message: Message) -> int:
+def wire_size(message: Message) -> int:
     """Return the bytes of a message on the wire. Peers, as ``peer_info`` makes them, are of one size."""
     peers = len(message.closer) + len(message.providers)
     return OVERHEAD + len(Message(message.type, message.key).encode()) + peers * _PEER_SIZE

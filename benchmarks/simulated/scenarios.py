@@ -64,7 +64,8 @@ async def grow(cluster: Cluster, count: int) -> None:
 async def churn(contents: Contents, intervals: int, keys: int, searches: int) -> list[list[Found]]:
     """Replace a tenth of the nodes per provider interval, evenly, each by one with as many new keys.
 
-    Whoever searches, and whoever provides what is searched for, lives and has joined a minute ago or longer.
+    Whoever searches, and whoever provides what is searched for, lives and has joined a minute ago or longer;
+    all of them provide something.
 
     Returns:
         The searches of each interval.
@@ -83,7 +84,8 @@ async def churn(contents: Contents, intervals: int, keys: int, searches: int) ->
             port = cluster.join()
             born[port] = loop.time()
             contents.give(port, keys)
-            search = contents.search_at_once(searches // replaced, staying, staying)
+            taking_part = [port for port in staying if port in contents.provided]
+            search = contents.search_at_once(max(1, searches // replaced), taking_part, taking_part)
             running.append(asyncio.create_task(search))
             await asyncio.sleep(PROVIDE_INTERVAL / replaced)
         results.append([found for task in running for found in await task])

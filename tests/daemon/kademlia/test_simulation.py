@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from random import Random
 
 import pytest
 
 from benchmarks.simulated.clock import virtual
 from benchmarks.simulated.cluster import Cluster, node_of, walk
-from benchmarks.simulated.network import Conditions
+from benchmarks.simulated.network import OVERHEAD, Conditions, peer_info, wire_size
 from benchmarks.simulated.scenarios import Contents, churn, heal, success
 from daemon.kademlia.key import content_key
+from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.parameters import PROVIDE_INTERVAL, REFRESH_INTERVAL
 
 
@@ -73,3 +75,13 @@ async def test_load_is_spread_over_nodes_and_time():
             await asyncio.sleep(PROVIDE_INTERVAL / 15)
             handled.append(sum(port.traffic.records for port in cluster.ports) - before)
         assert max(handled) < 3 * sum(handled) / len(handled)
+
+
+def test_messages_count_as_many_bytes_as_they_have_when_encoded():
+    peers = tuple(peer_info(number, Random(number)) for number in (0, 1, 9_999))
+    for message in (
+        Message(MessageType.PING),
+        Message(MessageType.FIND_NODE, content_key("a"), peers),
+        Message(MessageType.GET_PROVIDERS, content_key("a"), peers, peers[:2]),
+    ):
+        assert wire_size(message) == OVERHEAD + len(message.encode())
