@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import deque
 from collections.abc import Collection
 from typing import Protocol
 
@@ -19,6 +20,14 @@ from daemon.libp2p.noise import Secured
 from daemon.libp2p.noise_xx import NonceExhaustedError
 
 logger = logging.getLogger(__name__)
+
+
+_TURN = 4 * 1024
+"""Bytes that are dealt with before others have their turn.
+
+It takes milliseconds when they are made of the smallest frames there are, or of streams that are opened: so
+long does everybody wait for each connection of somebody who means harm.
+"""
 
 
 class Owner(Protocol):
@@ -55,6 +64,7 @@ class Connection:
         self._keepalive = yamux.Keepalive(now, interval=limits.ping_interval, patience=limits.ping_patience)
         self._pings = itertools.count()
         self._streams: dict[int, Stream] = {}
+        self._input: deque[bytes] = deque()
         self._answers: list[tuple[int, bytes]] = []  # of negotiations, while input is being processed
         self._unsent = 0
         self._flushing: asyncio.Handle | None = None
@@ -178,11 +188,22 @@ class Connection:
         self._process(plaintexts)
 
     def _process(self, plaintexts: list[bytes]) -> None:
+        self._input += plaintexts
+        self._work()
+
+    def _work(self) -> None:
+        """Deal with what came in; if it is much, with the rest of it after others."""
         now = self._loop.time()
         self._keepalive.heard(now)
+        left = _TURN
         try:
-            for plaintext in plaintexts:
-                for event in self._session.receive(plaintext):
+            while self._input and left:
+                piece = self._input.popleft()
+                if len(piece) > left:
+                    self._input.appendleft(piece[left:])
+                    piece = piece[:left]
+                left -= len(piece)
+                for event in self._session.receive(piece):
                     self._happened(event, now)
                     if not self.open:
                         return
@@ -190,6 +211,11 @@ class Connection:
             logger.debug("%s breaks a rule: %s", self.peer_id, error)
             self._leave(yamux.GoAway.PROTOCOL_ERROR, str(error))
             return
+        if self._input:
+            self._wire.pause()
+            self._loop.call_soon(self._work)
+        else:
+            self._wire.resume()
         answers, self._answers = self._answers, []
         for number, answer in answers:
             if number in self._streams:  # it may have been reset behind what is answered
@@ -293,6 +319,7 @@ class Connection:
         self.held = 0
         self.open = False
         self.retired = True
+        self._input.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.fail(StreamError(f"the connection was lost: {reason}"))

@@ -18,7 +18,7 @@ CONGESTED = 64 * 1024
 FULL = 1024 * 1024
 """Bytes from which on the peer is taken not to read at all. Answers to its control frames get here alone."""
 
-BUFFER = 64 * 1024
+BUFFER = 16 * 1024
 """Bytes that are read at once. All sockets of a host share one such buffer."""
 _KERNEL_BUFFER = 128 * 1024
 _LINGER = 1.0
@@ -36,6 +36,7 @@ class Wire:
         "_loop",
         "_lost",
         "_output",
+        "_paused",
         "_shared",
         "_sock",
         "drained",
@@ -65,6 +66,7 @@ class Wire:
         self._lost = lost
         self._output = bytearray()
         self._closing: asyncio.TimerHandle | None = None
+        self._paused = False
         self.receive = receive
         self.drained: Callable[[], None] = _nothing
         """Called when the buffer is no longer congested."""
@@ -82,6 +84,19 @@ class Wire:
         """Hand the socket to another owner."""
         self.receive = receive
         self._lost = lost
+
+    def pause(self) -> None:
+        """Read nothing until ``resume``."""
+        if not self._paused and self._fd >= 0:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            if self._fd >= 0 and self._closing is None:
+                self._loop.add_reader(self._fd, self._readable)
 
     def write(self, data: bytes | bytearray) -> None:
         """Send, now or as soon as the socket takes it."""

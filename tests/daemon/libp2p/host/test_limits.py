@@ -189,6 +189,33 @@ async def test_a_peer_that_asks_and_never_reads_is_cut_off() -> None:
         await until(lambda: not host.peers())
 
 
+async def test_what_one_peer_sends_at_once_is_dealt_with_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message of Noise holds thousands of frames; nobody waits until all of them are answered."""
+    sizes: list[int] = []
+    receive = yamux.Session.receive
+
+    def watch(session: yamux.Session, data: bytes) -> list[yamux.Event]:
+        sizes.append(len(data))
+        return receive(session, data)
+
+    async with make_host() as host, stranger(host) as peer:
+        await peer.upgrade()
+        await until(host.peers)
+        monkeypatch.setattr(yamux.Session, "receive", watch)
+        for value in range(5000):
+            peer.session.ping(value)
+        assert peer.transport is not None
+        peer.writer.write(peer.transport.encrypt(b"".join(peer.session.take_output())))
+        await until(lambda: sum(sizes) >= 5000 * 12)
+        assert max(sizes) <= 4096
+        monkeypatch.undo()
+        while sum(isinstance(event, yamux.PongReceived) for event in peer.events) < 5000:
+            assert await peer.receive()
+        async with make_host() as other:
+            assert await say(other, info(host)) == b"hello", "it still reads"
+        assert host.peers()
+
+
 async def _write_for_ever(
     writer: asyncio.StreamWriter, encrypt: Callable[[bytes], bytearray], data: bytes
 ) -> None:
