@@ -143,6 +143,7 @@ class Libp2pRouter:
     def _peer(self, info: PeerInfo) -> Peer:
         """Return how a peer's registry is reached; first of all, at the other end of its connection."""
         remote = self._host.remote_ip(info.id)
-        named = (address.ip for address in info.addresses if address.ip)
+        own = self._host.addresses()
+        named = (address.ip for address in info.addresses if address.ip and address not in own)
         addresses = dict.fromkeys([remote, *named] if remote else named)
         return Peer(str(info.id), tuple(addresses), self._registry_port)

@@ -3,6 +3,9 @@
 Whoever names an address has this node connect to it. Nobody shall send it to itself, to what listens on
 loopback or on its own addresses, to a cloud's metadata service, or to look up names in DNS. Addresses that
 the operator names, for bootstrapping, are tried as they are.
+
+Virtual machines may all have one and the same address, that of their NAT card, and announce nothing else. Where
+this node itself listens others therefore may as well; whoever connects has to leave that address out.
 """
 
 from __future__ import annotations
@@ -28,8 +31,10 @@ class Hearsay:
     def __call__(self, address: Multiaddr) -> bool:
         """Tell whether to believe that a peer is at an address."""
         ip = _plain(address)
-        if ip is None or address in self._own:
+        if ip is None:
             return False
+        if address in self._own:
+            return True
         return self._one_machine if ip.is_loopback else ip not in self._here and is_announced(ip)
 
 

@@ -93,6 +93,20 @@ async def test_loopback_and_link_local_are_nobody_elses_addresses() -> None:
         assert [str(address) for address in told.addresses] == ["/ip4/203.0.113.7/tcp/5001"], "told on"
 
 
+async def test_nodes_that_all_have_the_address_of_one_nat_card_find_each_other() -> None:
+    """Virtual machines have such a card, and the route that decides what they announce leads through it."""
+    source = loopback.Others()
+    other = loopback.make_router(source)
+    node = loopback.make_router(source, own=elsewhere)
+    async with loopback.running(other, node):
+        await loopback.until_known(node, 1)
+        record = PeerInfo(other.info().id, node.info().addresses)
+        message = Message(MessageType.ADD_PROVIDER, content_key(DIGEST), (), (record,))
+        await DhtNetwork(other._host).send(replace(node.info(), addresses=()), [message])
+        (found,) = await find(node, DIGEST)
+        assert [str(ip) for ip in found.addresses] == ["127.0.0.1"], "not this node's own"
+
+
 @pytest.mark.parametrize("on_one_machine", [False, True])
 async def test_what_others_name_on_this_machine_is_not_dialled(on_one_machine: bool) -> None:
     """In answers and in what they say of themselves; unless all nodes are on one machine, as in this test."""
