@@ -23,6 +23,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 """Seconds from one attempt to the next; each pause is twice the one before."""
 _INTERVAL = 30 * 60.0
 """Seconds after which candidates are looked for again although peers are known."""
+_FIRST_REPEAT = 1.0
+"""The same while none was reached; then twice as long each time."""
 _LOOK = 1.0
 """Seconds between two looks at whether peers are still known."""
 _PATIENCE = 30.0
@@ -94,12 +96,19 @@ class Bootstrap:
         self._connected = connected
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled.
+
+        Peers that came by themselves are not enough: in a cluster that starts as a whole they may know nobody
+        else. So while no candidate was reached it is soon tried again, though less and less often.
+        """
         while True:
-            await self._reach_connectivity()
-            while await self._stay_connected():
+            settled = await self._reach_connectivity()
+            pause = _INTERVAL if settled else _FIRST_REPEAT
+            while await self._stay_connected(pause):
+                pause = min(2 * pause, _INTERVAL)
                 try:
                     await self.attempt()
+                    pause = _INTERVAL
                 except BootstrapError as error:
                     logger.warning("no further peers: %s", error)
 
@@ -123,33 +132,32 @@ class Bootstrap:
         failures = [str(outcome) for outcome in outcomes if not isinstance(outcome, SelfDialError)]
         raise BootstrapError("; ".join(failures)) if failures else AloneError
 
-    async def _reach_connectivity(self) -> None:
-        """Look for candidates until one is reached, or there are none, and peers are known.
-
-        Peers that came by themselves are not enough: in a cluster that starts as a whole they may know nobody
-        else, and a part of it would stay by itself until the next look.
-        """
+    async def _reach_connectivity(self) -> bool:
+        """Look for candidates until peers are known; tell whether one was reached, or there are none."""
         loop = asyncio.get_running_loop()
-        started, pause, said, settled = loop.time(), _FIRST_PAUSE, "", False
-        while not (settled and self._connected()):
+        started, pause, said = loop.time(), _FIRST_PAUSE, ""
+        while True:
             try:
                 await self.attempt()
                 settled = True
             except BootstrapError as error:
                 settled = isinstance(error, AloneError)
-                if str(error) != said:
+                if str(error) != said and not self._connected():
                     said = str(error)
                     level = logging.INFO if settled else logging.WARNING
                     logger.log(level, "no peers yet: %s", said)
-            if not (settled and self._connected()):
+            if not self._connected():
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            if self._connected():
+                break
         logger.info("connected", extra={"seconds": round(loop.time() - started, 3)})
+        return settled
 
-    async def _stay_connected(self) -> bool:
+    async def _stay_connected(self, seconds: float) -> bool:
         """Wait until it is time to look again; False as soon as no peers are known any more."""
         loop = asyncio.get_running_loop()
-        again = loop.time() + _INTERVAL
+        again = loop.time() + seconds
         while self._connected() and loop.time() < again:
             await asyncio.sleep(_LOOK)
         return self._connected()

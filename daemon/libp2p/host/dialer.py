@@ -131,7 +131,10 @@ async def _connect(address: Multiaddr, loopback: Sequence[IPv4Address | IPv6Addr
         family, target = socket.AF_INET6, (str(ip).partition("%")[0], address.tcp_port, 0, scope)
     else:
         name = str(address.dns_name)
-        found = await loop.getaddrinfo(name, address.tcp_port, type=socket.SOCK_STREAM)
+        try:
+            found = await loop.getaddrinfo(name, address.tcp_port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a part of it is empty, or longer than 63 characters
+            raise DialError(f"{address}: not a name: {error}") from error
         family, _, _, _, target = found[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

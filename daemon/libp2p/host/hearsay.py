@@ -4,8 +4,8 @@ Whoever names an address has this node connect to it. Nobody shall send it to it
 loopback or on its own addresses, to a cloud's metadata service, or to look up names in DNS. Addresses that
 the operator names, for bootstrapping, are tried as they are.
 
-Virtual machines may all have one and the same address, that of their NAT card, and announce nothing else. Where
-this node itself listens others therefore may as well; whoever connects has to leave that address out.
+Virtual machines may all have one and the same address, that of their NAT card, and announce nothing else.
+Where this node itself listens others therefore may as well; whoever connects has to leave that address out.
 """
 
 from __future__ import annotations

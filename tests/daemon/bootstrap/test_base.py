@@ -131,12 +131,23 @@ async def test_peers_that_come_by_themselves_are_not_the_end_while_no_candidate_
     world.connected = True
     async with running(world):
         await asyncio.sleep(60)
-        assert len(world.asked_at) > 10
+        assert world.asked_at == [0, 1, 3, 7, 15, 31]
         world.answer = lambda: None
-        await asyncio.sleep(10)
-        count = len(world.asked_at)
         await asyncio.sleep(1000)
-        assert len(world.asked_at) == count
+        assert world.asked_at[6:] == [63]
+
+
+@virtual
+async def test_a_candidate_that_is_gone_for_good_is_tried_ever_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.answer = world.refuse
+    world.connected = True
+    async with running(world):
+        await asyncio.sleep(24 * 3600)
+    assert len(world.asked_at) < 70
+    assert "no peers yet" not in caplog.text, "there are some"
 
 
 @virtual

@@ -172,6 +172,13 @@ async def test_names_are_looked_up() -> None:
         assert await say(one, peer) == b"hello"
 
 
+@pytest.mark.parametrize("name", ["a..b", "a" * 64])
+async def test_what_cannot_be_a_name_is_one_clear_error(name: str) -> None:
+    async with make_host() as host:
+        with pytest.raises(DialError, match=f"/dns4/{name}/tcp/1: not a name"):
+            await host.connect_to_unknown([Multiaddr.parse(f"/dns4/{name}/tcp/1")])
+
+
 async def test_nobody_to_dial_is_one_clear_error() -> None:
     async with make_host() as host:
         peer = PrivateKey.generate().peer_id
