@@ -122,7 +122,7 @@ class Lookup:
                 candidate.source.unproven -= 1
 
     def failed(self, peer: PeerId) -> None:
-        """Note that a peer that was to be asked has not answered."""
+        """Note that a peer that was to be asked has not answered. Should it do so later, it counts again."""
         candidate = self._settle(peer, _State.FAILED)
         if candidate is None:
             return
@@ -168,10 +168,13 @@ class Lookup:
 
     def _settle(self, peer: PeerId, state: _State) -> _Candidate | None:
         candidate = self._asked.get(peer.raw)
-        if candidate is None or candidate.state is not _State.WAITING:
+        if candidate is None or candidate.state in (state, _State.ANSWERED):
             return None
+        if candidate.state is _State.WAITING:
+            self._waiting -= 1
+        else:
+            insort(self._ranked, candidate)  # it was only late
         candidate.state = state
-        self._waiting -= 1
         return candidate
 
     def _first(self, count: int) -> list[_Candidate]:

@@ -17,8 +17,11 @@ from daemon.libp2p.peer_info import PeerInfo
 
 _HEAD_START = 0.005
 """Seconds that those asked first have to answer before more are asked."""
-_PATIENCE = 1.0
-"""Seconds after which a lookup goes on without a peer; what it answers later is still taken."""
+_PATIENCE = 3.0
+"""Seconds after which a lookup goes on without a peer; what it answers later is still taken.
+
+In a cluster that starts all at once on busy machines answers take seconds.
+"""
 
 
 class Search:

@@ -124,6 +124,16 @@ def test_those_that_answer_prove_who_named_them_right():
     assert one.done
 
 
+def test_an_answer_that_comes_late_counts_after_all():
+    one = lookup(CROWD[10:30])
+    one.to_ask()
+    one.failed(CROWD[12].id)
+    one.failed(CROWD[12].id)
+    one.answered(CROWD[12].id, CROWD[:2])
+    assert one.to_ask() == CROWD[:1], "one peer's place has become free, not two"
+    assert CROWD[12] in one.nearest()
+
+
 def test_those_that_two_have_named_are_asked_like_any_others():
     one = lookup(CROWD[100:110])
     one.to_ask()

@@ -463,7 +463,7 @@ async def test_a_thousand_made_up_peers_delay_nobody_and_are_hardly_asked():
             )
             assert len(waits) == 1
             assert waits[0] < 0.02
-            assert loop.time() - started < 1.1
+            assert loop.time() - started < 3.1
             told += liar.info in watched.asked
             assert sum(info in made_up for info in watched.asked) <= MAX_UNPROVEN
         assert told > 10
@@ -477,7 +477,7 @@ async def test_a_peer_that_stalls_does_not_hold_up_a_search():
             port.side = 1
         started = asyncio.get_running_loop().time()
         assert await found(ports[0], KEY) == []
-        assert asyncio.get_running_loop().time() - started < 1.1
+        assert asyncio.get_running_loop().time() - started < 3.1
 
 
 @virtual
