@@ -179,7 +179,7 @@ Resident memory of the whole daemon, MB:
 def daemons(*, quick: bool) -> str:
     """Measure clusters of whole daemons; return the tables."""
     programs = [OURS, *filter(None, [upstream()])]
-    tables = compare(programs, (4,) if quick else (8, 20, 50), 100 if quick else 600)
+    tables = compare(programs, (4,) if quick else (8, 20, 50), 100 if quick else 300)
     return f"{machine()}\n\n{tables}"
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from benchmarks.cluster.daemon_process import lay_out
 from benchmarks.nodes.machines import Machine, Running, wait_for
 from benchmarks.nodes.programs import Containerd, Spegel, containerd, import_archive
+from daemon.kademlia.parameters import K
+from daemon.kademlia.provide import RENEWAL
 from tests.interop.namespaces import machines
 
 _KEYS = 132
@@ -23,6 +25,8 @@ _PAUSE = 5.0
 _IDLE = 0.2
 """The part of one processor that daemons take, all together, which have nothing to do."""
 _PATIENCE = 60.0
+_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+"""How many machines all machines together may have as neighbours; each of fifty has all others."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def places(count: int) -> Iterator[list[Place]]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY)))
         made = []
+        stack.enter_context(_room_for_neighbours(count**2))
         for number, host in enumerate(stack.enter_context(machines(count, 4))):
             store = stack.enter_context(containerd(directory / f"containerd-{number}"))
             layout, archive = directory / f"layout-{number}", directory / f"{number}.tar"
@@ -51,6 +56,16 @@ def places(count: int) -> Iterator[list[Place]]:
             import_archive(store, archive)
             made.append(Place(Machine(host.namespace, (str(host.ip),) * 2), store, manifests))
         yield made
+
+
+@contextlib.contextmanager
+def _room_for_neighbours(count: int) -> Iterator[None]:
+    before = int(_NEIGHBOURS.read_text())
+    _NEIGHBOURS.write_text(f"{max(before, 2 * count)}")
+    try:
+        yield
+    finally:
+        _NEIGHBOURS.write_text(f"{before}")
 
 
 @contextlib.contextmanager
@@ -70,6 +85,8 @@ def cluster(program: Spegel, places: Sequence[Place]) -> Iterator[list[Running]]
 
 
 def _settle(running: Sequence[Running]) -> None:
+    if len(running) > K:
+        time.sleep(RENEWAL)  # what was provided while few were known is provided again
     deadline, before = time.monotonic() + _PATIENCE, 0.0
     while time.monotonic() < deadline:
         now = cpu(running)

@@ -45,8 +45,16 @@ def ask(machine: Machine, lists: Sequence[Sequence[Question]]) -> list[Answer]:
     """Ask from a machine."""
     command = machine.command(sys.executable, "-m", "benchmarks.cluster.questions")
     done = subprocess.run(
-        command, input=json.dumps(lists), check=True, capture_output=True, text=True, cwd=ROOT, timeout=_LIMIT
+        command,
+        input=json.dumps(lists),
+        capture_output=True,
+        check=False,
+        text=True,
+        cwd=ROOT,
+        timeout=_LIMIT,
     )
+    if done.returncode:
+        raise RuntimeError(f"asking nodes for manifests: {done.stderr[-2000:]}")
     return [Answer(**answer) for answer in json.loads(done.stdout)]
 
 
