@@ -30,10 +30,8 @@ MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
 """Nodes of a connected cluster that take part where load does not matter; the others only answer."""
-MAX_PARTITION = 2_000
+MAX_PARTITION = 500
 """Nodes of the largest cluster that is cut in halves; every node then looks for all whom it has lost."""
-MAX_JOINING_PARTITION = 500
-"""Nodes of the largest of them that joins one by one."""
 MAX_JOINING_LOSSY = 200
 """Nodes of the largest cluster that joins while messages get lost; every loss takes tables apart."""
 KEYS = 1_000
@@ -45,12 +43,12 @@ def new_cluster(loss: float = 0.0) -> Cluster:
     return Cluster(SEED, Conditions(loss=loss, codec=False))
 
 
-async def connected(cluster: Cluster, size: int, taking_part: int = SAMPLE) -> list[Port]:
-    """Fill a cluster with nodes that know one another; return those that take part."""
+async def connected(cluster: Cluster, size: int) -> list[Port]:
+    """Fill a cluster with nodes that know one another; return the few that take part."""
     for port in [cluster.make() for _ in range(size)]:
-        port.listens = taking_part == size
+        port.listens = False
     cluster.connect_all()
-    sample = cluster.random.sample(cluster.ports, taking_part)
+    sample = cluster.random.sample(cluster.ports, SAMPLE)
     for port in sample:
         cluster.run(port)
     await asyncio.sleep(60)
@@ -281,22 +279,19 @@ def churn_section(sizes: Sequence[int]) -> str:
 async def healed(size: int, apart: float) -> list[float]:
     """Return the success of searches across a cut: before it is mended, just after, and every minute."""
     async with new_cluster() as cluster:
-        if size <= MAX_JOINING_PARTITION:
-            await grow(cluster, size)
-        else:
-            await connected(cluster, size, size)
+        await grow(cluster, size)
         contents = Contents(cluster)
         for port in cluster.ports:
             contents.give(port, 2)
         await asyncio.sleep(120)
-        return [success(found) for found in await heal(contents, apart, 10, 100)]
+        return [success(found) for found in await heal(contents, apart, 12, 100)]
 
 
 def partition_section(sizes: Sequence[int]) -> str:
     """Searches across a cluster that was cut in halves."""
     rows, lines = [], {}
     for size in dict.fromkeys(min(size, MAX_PARTITION) for size in sizes):
-        before, *after = healed(size, 20 * 60)
+        before, *after = healed(size, 25 * 60)
         lines[f"{size:,} nodes"] = [(float(minute), 100 * part) for minute, part in enumerate(after)]
         whole = next((minute for minute in range(len(after)) if min(after[minute:]) == 1), None)
         rows.append(
@@ -310,7 +305,7 @@ def partition_section(sizes: Sequence[int]) -> str:
     write_chart(
         "partition",
         line_chart(
-            "Searches across a partition of 20 minutes, after it has healed",
+            "Searches across a partition of 25 minutes, after it has healed",
             "minutes since",
             "found, %",
             lines,
