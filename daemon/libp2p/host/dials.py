@@ -53,11 +53,17 @@ class Dials:
         return await asyncio.shield(result)
 
     def met(self, connection: Connection) -> None:
-        """Take note that a peer is connected, whoever dialled whom."""
+        """Take note that a peer is connected, whoever dialled whom.
+
+        Nobody waits for the dial any more. It goes on all the same: the peer may hold what it leads to for
+        the connection of the two.
+        """
         self._backoff.forget(connection.peer_id)
         result = self._results.get(connection.peer_id)
-        if result is not None and not result.done():
-            result.set_result(connection)
+        if result is not None:
+            self._forget(connection.peer_id)
+            if not result.done():
+                result.set_result(connection)
 
     def _begin(self, peer: PeerInfo) -> asyncio.Future[Connection]:
         while len(self._results) >= self._limit:
@@ -78,7 +84,8 @@ class Dials:
                 result.set_result(connection)
         except DialError as error:
             failure = error
-            self._backoff.failed(peer.id, self._loop.time())
+            if self._results.get(peer.id) is result:
+                self._backoff.failed(peer.id, self._loop.time())
         finally:
             if self._results.get(peer.id) is result:
                 self._forget(peer.id)

@@ -101,6 +101,22 @@ async def test_all_who_want_a_peer_share_one_dial() -> None:
     assert network.tried == [peer(1).id]
 
 
+@virtual_time
+async def test_who_came_by_itself_and_left_again_is_dialled_anew_whatever_an_old_dial_comes_to() -> None:
+    network = Blackholes(4)
+    waiting = asyncio.create_task(network.dials.share(peer(1)))
+    await asyncio.sleep(1)
+    came = cast(Connection, Met(peer(1)))
+    network.dials.met(came)
+    assert await waiting is came
+    network.there.add(peer(1).id)  # where the next dial leads
+    assert await network.dials.share(peer(1)) is not came
+    network.there.clear()
+    await asyncio.gather(*network.tasks)  # the old dial fails
+    network.there.add(peer(1).id)
+    assert (await network.dials.share(peer(1))).peer_id == peer(1).id, "it is not held against the peer"
+
+
 async def test_nothing_is_dialled_once_the_host_is_closed() -> None:
     def closed(work: Coroutine[None, None, None]) -> None:
         work.close()
