@@ -70,12 +70,16 @@ def _room_for_neighbours(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cluster(program: Spegel, places: Sequence[Place]) -> Iterator[list[Running]]:
-    """Run a daemon at each place, until they have nothing more to do; each begins with the one before it."""
+    """Run a daemon at each place, until they have nothing more to do.
+
+    All begin with the first one: where each begins with another one, upstream's clusters come apart when all
+    start at once.
+    """
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         running = []
         for number, place in enumerate(places):
-            other = places[number - 1].machine
+            other = places[0 if number else -1].machine
             running.append(program.start(place.machine, other, place.store, directory))
             stack.callback(running[-1].stop)
         for place, process in zip(places, running, strict=True):
