@@ -5,8 +5,9 @@ As soon as the BETA nearest have answered there is nobody nearer to be found; th
 nearest is asked at once. So do go-libp2p-kad-dht's lookups. The machine knows neither time nor network: it is
 told who has answered and who has failed.
 
-Anybody can name peers that do not exist, as near as they like. Of those that only one peer has named, so few
-are waited for that others are asked meanwhile, and when these do not answer, the rest are passed over.
+Anybody can name peers that do not exist, as near as they like, or say that others are where they are not. Of
+those whose address only one peer has named, so few are waited for that others are asked meanwhile, and when
+these do not answer, the rest are passed over.
 
     lookup = Lookup(position(key), table.nearest(position(key)), local)
     for peer in lookup.to_ask(): ...     # at the start and after each of the following
@@ -22,8 +23,10 @@ from collections.abc import Iterable
 from itertools import islice
 
 from daemon.kademlia.key import position
+from daemon.kademlia.message import MAX_ADDRESSES
 from daemon.kademlia.parameters import ALPHA, BETA, K
 from daemon.libp2p.identity import PeerId
+from daemon.libp2p.multiaddr import Multiaddr
 from daemon.libp2p.peer_info import PeerInfo
 
 MAX_CANDIDATES = 10 * K
@@ -48,12 +51,21 @@ class _Candidate:
         self.peer = peer
         self.distance = distance
         self.hops: int = source.hops + 1 if source else 1
-        self.source = source  # who alone has named it
+        self.source = source  # who alone has named it, or where it is
         self.state = _State.HEARD
         self.unproven = 0  # of those that it alone has named, how many were asked and have not answered
 
     def __lt__(self, other: _Candidate) -> bool:
         return self.distance < other.distance
+
+    def hear(self, addresses: tuple[Multiaddr, ...]) -> None:
+        """Take where another one says that it is: where two say is tried first, all else after it."""
+        agreed = [address for address in addresses if address in self.peer.addresses]
+        if self.source is not None and addresses != self.peer.addresses:
+            told = dict.fromkeys((*agreed, *self.peer.addresses, *addresses))
+            self.peer = PeerInfo(self.peer.id, tuple(islice(told, MAX_ADDRESSES)))
+        if agreed:
+            self.source = None
 
     @property
     def counts(self) -> bool:
@@ -152,7 +164,7 @@ class Lookup:
             known = self._heard.get(raw)
             if known is not None:
                 if known.source is not source and known.state is _State.HEARD:
-                    known.source = None  # two say so
+                    known.hear(peer.addresses)
                 continue
             if raw == self._local:
                 continue

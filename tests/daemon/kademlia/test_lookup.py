@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -140,6 +141,38 @@ def test_those_that_two_have_named_are_asked_like_any_others():
     for info in CROWD[100:110]:
         one.answered(info.id, CROWD[10:30])
     assert one.to_ask() == CROWD[10 : 10 + ALPHA]
+
+
+def test_a_peer_that_says_of_others_that_they_are_where_they_are_not_is_outvoted():
+    one = lookup(CROWD[100:110])
+    one.to_ask()
+    liar, *honest = CROWD[100:110]
+    elsewhere = peer(1, "/ip4/192.0.2.1/tcp/1").addresses
+    one.answered(liar.id, [replace(info, addresses=elsewhere) for info in CROWD[10:30]])
+    misled = one.to_ask()
+    assert len(misled) == 1
+    for info in honest:
+        one.answered(info.id, CROWD[10:30])
+    asked = []
+    while batch := one.to_ask():
+        asked += batch
+        for info in batch:
+            one.answered(info.id, CROWD[10:30])
+    assert [info.id for info in asked] == [info.id for info in CROWD[11:30]]
+    assert all(info.addresses == CROWD[10].addresses + elsewhere for info in asked), (
+        "what two say comes first"
+    )
+
+
+def test_who_is_named_without_addresses_is_asked_where_another_says():
+    one = lookup(CROWD[100 : 100 + ALPHA])
+    one.to_ask()
+    one.answered(CROWD[100].id, [replace(info, addresses=()) for info in CROWD[10:30]])
+    first = one.to_ask()
+    one.answered(CROWD[101].id, CROWD[10:30])
+    one.answered(CROWD[102].id, [])
+    assert first == [replace(CROWD[10], addresses=())]
+    assert one.to_ask() == CROWD[11:13]
 
 
 def test_without_seeds_it_is_done_at_once():
