@@ -26,9 +26,6 @@ _LIMIT = 2.0
 _SHORT_PATIENCE = 0.1
 """Seconds for a peer that failed lately. Running out of them is not counted against it: otherwise a peer that
 always needs a little longer would never come back."""
-_HEAD_START = 0.01
-"""Seconds that the first peer has to answer before more are looked for; no other is asked sooner (`HEDGE`).
-Most answer within them, and all whom the router would have asked for more are left in peace."""
 
 
 class Closable(Protocol):
@@ -97,7 +94,7 @@ class Arena:
             _LIMIT,
         )
         race = Race(terms, asyncio.get_running_loop().time())
-        contest = _Contest(self, key, ask, race)
+        contest = _Contest(self, key, ask, race, terms.hedges[0])
         answer = await contest.run(without)
         if answer is None:
             raise NoAnswerError(race.tried, contest.failure)
@@ -115,11 +112,19 @@ class Arena:
 class _Contest(Generic[T]):
     """Takes each step of the race in the turn of the event loop in which something happens."""
 
-    def __init__(self, arena: Arena, key: str, ask: Callable[[Peer], Awaitable[T]], race: Race) -> None:
+    def __init__(
+        self, arena: Arena, key: str, ask: Callable[[Peer], Awaitable[T]], race: Race, head_start: float
+    ) -> None:
+        """Give the first peer so many seconds to answer before more are looked for.
+
+        No other is asked sooner. Most answer in time, also where all answer late, and all whom the router
+        would have asked for more are left in peace.
+        """
         self._arena = arena
         self._key = key
         self._ask = ask
         self._race = race
+        self._head_start = head_start
         self._loop = asyncio.get_running_loop()
         self._peers: dict[str, Peer] = {}
         self._attempts: dict[str, asyncio.Task[None]] = {}
@@ -206,7 +211,7 @@ class _Contest(Generic[T]):
         self._step()
         if points:
             return
-        timer = self._loop.call_later(_HEAD_START, self._search_on.set)
+        timer = self._loop.call_later(self._head_start, self._search_on.set)
         try:
             await self._search_on.wait()
         finally:

@@ -74,12 +74,28 @@ async def test_nobody_else_is_looked_for_while_the_first_peer_has_its_head_start
     router = KnownPeers(PEERS[:1], endless=True)
 
     async def ask(peer: Peer) -> Answer:
-        await asyncio.sleep(0.009)
+        await asyncio.sleep(0.049)
         assert router.pulled == 1
         return Answer(peer)
 
     await Arena(router, 0.02, 3).contest("key", ask)
     assert router.abandoned == 1
+
+
+@virtual_time
+async def test_where_all_answer_late_the_head_start_is_longer() -> None:
+    """Else a cluster with too much to do would give itself still more."""
+    router = KnownPeers(PEERS[:1], endless=True)
+    arena = Arena(router, 0.02, 3)
+    for _ in range(20):
+        arena.latency.answered(0.1)
+
+    async def ask(peer: Peer) -> Answer:
+        await asyncio.sleep(0.099)
+        assert router.pulled == 1
+        return Answer(peer)
+
+    await arena.contest("key", ask)
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["fails", "is slow"])
