@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import kopf
 import yaml
 
@@ -87,6 +88,17 @@ async def _run(settings: ControllerSettings, make: Callable[[], _Controller]) ->
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
+def told_late(stop: asyncio.Event, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Take an exception that nobody has waited for; a loop's exception handler.
+
+    Told to stop while it finds out what the API server knows, kopf leaves requests behind, which then fail.
+    """
+    if stop.is_set() and isinstance(context.get("exception"), aiohttp.ClientError):
+        _log.debug("left behind when told to stop: %s", context["exception"])
+    else:
+        loop.default_exception_handler(context)
+
+
 class _Controller:
     """Everything, until told to stop or until kopf gives up."""
 
@@ -114,6 +126,7 @@ class _Controller:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        loop.set_exception_handler(partial(told_late, self._stop))
 
     async def run(self) -> bool:
         """Run, and return whether that has ended because it was told to stop.

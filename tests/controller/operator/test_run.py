@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import socket
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +16,7 @@ import pytest
 
 from controller.operator import heartbeat
 from controller.operator.resources import EXTENSION, LEASE
-from controller.operator.run import LEADER_LEASE
+from controller.operator.run import LEADER_LEASE, told_late
 from tests.controller.operator.processes import Controller, controller, until_leading
 from tests.controller.seed import NAME, REAL, Seed, is_accepted
 
@@ -41,6 +44,32 @@ async def test_from_the_first_extension_to_the_end(seed: Seed, tmp_path: Path) -
         await seed.until(EXTENSION, NAME, lambda found: found is None)
     lease = await seed.client.get(LEASE, LEADER_LEASE, seed.own_namespace)
     assert lease["spec"]["holderIdentity"] == "", "the next one need not wait"
+
+
+@pytest.mark.parametrize(
+    ("stopped", "error", "said"),
+    [
+        (True, aiohttp.ClientConnectionError("Connection closed"), logging.DEBUG),
+        (False, aiohttp.ClientConnectionError("Connection closed"), logging.ERROR),
+        (True, KeyError("a mistake"), logging.ERROR),
+    ],
+)
+async def test_requests_that_are_left_behind_at_the_end_are_no_error(
+    stopped: bool, error: Exception, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    caplog.set_level(logging.DEBUG)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(partial(told_late, stop))
+    left_behind = asyncio.create_task(fail())
+    await asyncio.wait([left_behind])
+    if stopped:
+        stop.set()
+    del left_behind
+    gc.collect()
+    assert [record.levelno for record in caplog.records if record.levelno != logging.INFO] == [said]
 
 
 async def answer(running: Controller, path: str) -> str:
