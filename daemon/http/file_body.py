@@ -15,8 +15,8 @@ from daemon.store.base import Content
 SENDFILE_STEP = 2 * 1024 * 1024
 COPY_STEP = 128 * 1024
 _LEAST_STEP = 4 * 1024
-_TRANSFERS = 64
-"""As many as one node may have from another: with a cap, each of them has its turn within a second."""
+_TRANSFERS = 512
+"""As many as other nodes may have at once (`Limits`). With a cap, each has its turn within a second."""
 
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 

@@ -33,6 +33,8 @@ MAX_CANDIDATES = 10 * K
 """Peers considered at once, the nearest of those heard of."""
 MAX_ASKED = 8 * K
 """Peers asked by one lookup, whatever they say; a lookup among 10,000 nodes takes some 40."""
+MAX_OF_ONE = 4
+"""Addresses of a peer that are kept of those that one other alone has named, once a second names others."""
 MAX_UNPROVEN = ALPHA // 2
 """Peers asked on the word of one other alone that have not answered."""
 
@@ -62,7 +64,7 @@ class _Candidate:
         """Take where another one says that it is: where two say is tried first, all else after it."""
         agreed = [address for address in addresses if address in self.peer.addresses]
         if self.source is not None and addresses != self.peer.addresses:
-            told = dict.fromkeys((*agreed, *self.peer.addresses, *addresses))
+            told = dict.fromkeys((*agreed, *self.peer.addresses[:MAX_OF_ONE], *addresses))
             self.peer = PeerInfo(self.peer.id, tuple(islice(told, MAX_ADDRESSES)))
         if agreed:
             self.source = None

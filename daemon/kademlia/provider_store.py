@@ -167,7 +167,7 @@ class ProviderStore:
         for key in list(islice(greediest.keys, max(1, len(greediest.keys) // _PART))):
             hosts = (self._by_number[number].host for number, _ in _RECORD.iter_unpack(greediest.keys[key]))
             heir = min(hosts, key=lambda host: len(host.keys))
-            if 2 * len(heir.keys) < len(greediest.keys):
+            if len(heir.keys) + 1 < len(greediest.keys):
                 heir.keys[key] = greediest.keys.pop(key)
                 self._keys[key] = heir
             else:

@@ -14,6 +14,7 @@ from daemon.oci.reference import is_registry
 WILDCARDS = frozenset({"_default", "*"})
 """In a list of registries, each of these stands for all registries."""
 _NUMBER = re.compile(r"[0-9]{2,5}")
+_GROUP = re.compile(r"\(\?[a-zA-Z-]*:")
 
 
 class InvalidFilterError(ValueError):
@@ -109,6 +110,8 @@ def _ports(expression: str) -> tuple[str, ...]:
 
     Any number in it may be a port; 5000 is tried for those that describe ports, such as ``:[0-9]+/``.
     """
+    if ":" not in _GROUP.sub("(", expression):
+        return ("",)  # it does not speak of ports
     return ("", *(f":{number}" for number in dict.fromkeys(["5000", *_NUMBER.findall(expression)])))
 
 

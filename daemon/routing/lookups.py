@@ -62,7 +62,7 @@ class Lookups:
         self._find = find
         self._timed = timed
         self._queries: OrderedDict[str, _Query] = OrderedDict()
-        self._running = 0
+        self._running: dict[_Query, asyncio.Future[None]] = {}
         self._waiting: OrderedDict[_Query, str] = OrderedDict()
 
     async def look_up(self, key: str, count: int) -> AsyncGenerator[Peer, None]:
@@ -109,14 +109,19 @@ class Lookups:
         self._proceed()
 
     def _proceed(self) -> None:
-        while self._waiting and self._running < _MAX_RUNNING:
+        while self._waiting and len(self._running) < _MAX_RUNNING:
             query, key = self._waiting.popitem(last=False)
             asked = self._find(key, query.count, functools.partial(self._add, query))
-            self._running += 1
+            self._running[query] = asked
             asked.add_done_callback(functools.partial(self._ended, key, query))
+        if self._waiting:
+            for query, asked in self._running.items():
+                if not query.listeners:
+                    asked.cancel()  # and once it has ended, it is the next one's turn
+                    break
 
     def _ended(self, key: str, query: _Query, _: asyncio.Future[None]) -> None:
-        self._running -= 1
+        del self._running[query]
         query.ended_at = asyncio.get_running_loop().time()
         if not query.found and self._queries.get(key) is query:
             del self._queries[key]  # it serves nobody any more

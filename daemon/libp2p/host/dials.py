@@ -32,12 +32,12 @@ class Dials:
         self._dial = dial
         self._limit = limit
         self._spawn = spawn
-        self._results: dict[PeerId, asyncio.Future[Connection]] = {}  # of the oldest dial first
-        self._tasks: dict[PeerId, asyncio.Task[None]] = {}
+        self._results: dict[PeerId, asyncio.Future[Connection]] = {}
+        self._tasks: dict[asyncio.Future[Connection], tuple[PeerId, asyncio.Task[None]]] = {}  # oldest first
         self._backoff = Backoff()
 
     def __len__(self) -> int:
-        return len(self._results)
+        return len(self._tasks)
 
     async def share(self, peer: PeerInfo) -> Connection:
         """Return what the dial that is under way leads to, or a new one.
@@ -47,8 +47,8 @@ class Dials:
         """
         result = self._results.get(peer.id)
         if result is None:
-            if pause := self._backoff.left(peer.id, self._loop.time()):
-                raise DialError(f"not dialled for another {pause:.1f} s, since that failed")
+            if self._backoff.left(peer.id, self._loop.time()):
+                raise DialError("not dialled again so soon, since that failed")
             result = self._begin(peer)
         return await asyncio.shield(result)
 
@@ -59,21 +59,19 @@ class Dials:
         the connection of the two.
         """
         self._backoff.forget(connection.peer_id)
-        result = self._results.get(connection.peer_id)
-        if result is not None:
-            self._forget(connection.peer_id)
-            if not result.done():
-                result.set_result(connection)
+        result = self._results.pop(connection.peer_id, None)
+        if result is not None and not result.done():
+            result.set_result(connection)
 
     def _begin(self, peer: PeerInfo) -> asyncio.Future[Connection]:
-        while len(self._results) >= self._limit:
-            self._give_up(next(iter(self._results)))
+        while len(self._tasks) >= self._limit:
+            self._give_up(next(iter(self._tasks)))
         result: asyncio.Future[Connection] = self._loop.create_future()
         task = self._spawn(self._run(peer, result))
         if task is None:
             raise DialError("the host is closed")
         self._results[peer.id] = result
-        self._tasks[peer.id] = task
+        self._tasks[result] = peer.id, task
         return result
 
     async def _run(self, peer: PeerInfo, result: asyncio.Future[Connection]) -> None:
@@ -87,18 +85,19 @@ class Dials:
             if self._results.get(peer.id) is result:
                 self._backoff.failed(peer.id, self._loop.time())
         finally:
-            if self._results.get(peer.id) is result:
-                self._forget(peer.id)
+            self._forget(peer.id, result)
             _fail(result, failure)
 
-    def _give_up(self, peer: PeerId) -> None:
-        result, task = self._results[peer], self._tasks[peer]
-        self._forget(peer)
+    def _give_up(self, result: asyncio.Future[Connection]) -> None:
+        peer, task = self._tasks[result]
+        self._forget(peer, result)
         _fail(result, DialError("given up, since too many others are to be dialled"))
         task.cancel()
 
-    def _forget(self, peer: PeerId) -> None:
-        del self._results[peer], self._tasks[peer]
+    def _forget(self, peer: PeerId, result: asyncio.Future[Connection]) -> None:
+        self._tasks.pop(result, None)
+        if self._results.get(peer) is result:
+            del self._results[peer]
 
 
 def _fail(result: asyncio.Future[Connection], failure: DialError) -> None:

@@ -156,6 +156,20 @@ def test_a_key_stays_while_somebody_else_provides_it(monkeypatch: pytest.MonkeyP
     assert all(peer(1) in one.get(b"%d" % number, now=3) for number in range(10))
 
 
+def test_providing_another_nodes_keys_too_costs_it_none_of_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(provider_store, "MAX_KEYS", 300)
+    one = store()
+    for number in range(150):
+        add(one, b"other %d" % number, peer(2), 0, "fd00::2")
+    for number in range(100):
+        add(one, b"%d" % number, peer(1), 1, "fd00::1")
+    for number in range(100):
+        add(one, b"%d" % number, peer(3), 2, "fd00::3")
+    for number in range(1000):
+        add(one, b"made up %d" % number, peer(3), 3, "fd00::3")
+    assert sum(peer(1) in one.get(b"%d" % number, now=4) for number in range(100)) == 100
+
+
 def test_whoever_makes_up_names_cannot_keep_newcomers_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(provider_store, "MAX_PROVIDERS", 64)
     one = store()

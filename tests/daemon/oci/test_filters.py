@@ -52,6 +52,11 @@ def test_sources_know_no_port():
         (r":latest$", "registry.example/app", False),
         (r":v?1\.2[0-9]", "registry.example/app", False),
         (r"app-15/", "registry.example/app", False),
+        (r"^(?!registry\.example/)", "registry.example/app", False),
+        (r"^(?!registry\.example/)", "mirror.example/app", True),
+        (r"^(?:(?!registry\.example/))", "registry.example/app", False),
+        (r"^(?i:(?!registry\.example/))", "registry.example/app", False),
+        (r"^[^/]*[0-9]{4}/", "registry.example/app", False),
     ],
 )
 def test_an_expression_with_a_port_is_searched_in_sources_too(expression, source, excluded):

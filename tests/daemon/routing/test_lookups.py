@@ -272,3 +272,20 @@ async def test_who_comes_back_after_leaving_too_soon_is_asked_for() -> None:
     await asyncio.sleep(0.1)
     assert await collect(made, 1) == [peer(0)]
     assert len(await others) == 64
+
+
+@virtual
+async def test_lookups_that_everybody_left_make_room_when_others_wait() -> None:
+    class Slow(Finder):
+        async def _find(self, key: str, count: int, found: Callable[[Peer], None]) -> None:
+            await asyncio.sleep(100 if key.startswith("absent") else 0)
+            await super()._find(key, count, found)
+
+    made = lookups(Slow(1))
+    impatient = [asyncio.create_task(collect(made, 1, f"absent {number}")) for number in range(64)]
+    await asyncio.sleep(0.5)
+    for task in impatient:
+        task.cancel()
+    await asyncio.sleep(0.5)
+    found = await asyncio.gather(*(collect(made, 1, str(number)) for number in range(10)))
+    assert (found, now()) == ([[peer(0)]] * 10, 2), "not after those that nobody waits for"

@@ -110,6 +110,7 @@ async def test_who_came_by_itself_and_left_again_is_dialled_anew_whatever_an_old
     network.dials.met(came)
     assert await waiting is came
     network.there.add(peer(1).id)  # where the next dial leads
+    assert len(network.dials) == 1, "the old dial still counts"
     assert await network.dials.share(peer(1)) is not came
     network.there.clear()
     await asyncio.gather(*network.tasks)  # the old dial fails
