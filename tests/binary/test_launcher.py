@@ -93,6 +93,19 @@ def start(launcher: Path, directory: Path) -> Path:
         return program.directory
 
 
+def start_alone(launcher: Path, directory: Path) -> Path:
+    """Run a program until none but its own directory is left.
+
+    What a killed one has started may hold its directory a moment longer.
+    """
+    deadline = time.monotonic() + LIMIT
+    while True:
+        tree = start(launcher, directory)
+        if names(directory) == [tree.name]:
+            return tree
+        assert time.monotonic() < deadline, names(directory)
+
+
 def refused(launcher: Path, directory: Path) -> str:
     """Run what cannot run; return what it says."""
     environment = {"SPEGEL_UNPACK_DIR": str(directory)}
@@ -165,11 +178,7 @@ def test_another_version_takes_the_place_of_one_that_was_killed(old: Path, new: 
     with running(old, tmp_path) as program:
         program.process.send_signal(signal.SIGKILL)
         program.process.wait(LIMIT)
-    tree = start(new, tmp_path)
-    deadline = time.monotonic() + LIMIT
-    while names(tmp_path) != [tree.name] and time.monotonic() < deadline:
-        start(new, tmp_path)  # what the killed one has started may hold its directory a moment longer
-    assert names(tmp_path) == [tree.name]
+    tree = start_alone(new, tmp_path)
     assert (tree / "lib" / "a name with spaces").read_text() == "new"
 
 
@@ -178,8 +187,7 @@ def test_a_version_that_runs_keeps_its_files(old: Path, new: Path, tmp_path: Pat
         other = start(new, tmp_path)
         assert names(tmp_path) == sorted([program.directory.name, other.name])
         assert (program.directory / "lib" / "large").stat().st_size == LARGE
-    start(new, tmp_path)
-    assert names(tmp_path) == [other.name]
+    assert start_alone(new, tmp_path) == other
 
 
 def test_what_is_not_its_own_is_left_alone(old: Path, tmp_path: Path) -> None:

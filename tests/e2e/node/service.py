@@ -48,6 +48,8 @@ class Run:
         self.failure: str | None = None
         """Why it counts as failed; set once it has ended, or has failed to start."""
         self.is_active = False
+        self.was_active = False
+        """Whether its start has succeeded, whatever came of it later."""
         self.restarts = False
         """Whether its end, which nobody asked for, is to be followed by a start."""
         self._host = host
@@ -172,7 +174,7 @@ class Run:
             return "watchdog"
 
     def _is_up(self) -> None:
-        self.is_active = True
+        self.is_active = self.was_active = True
         self._settled.set()
 
     def _judge(self, main: Process) -> str | None:

@@ -183,7 +183,7 @@ class Systemd:
         run = Run(unit, self._host, self._log(name), cgroup, self._has_ended)
         self._runs[name] = run
         run.start()
-        if run.failure:
+        if run.failure and not run.was_active:
             raise JobError(f"{name}: {run.failure}\n{self.log(name)[-2000:]}")
 
     def _stop(self, names: Iterable[str]) -> None:
