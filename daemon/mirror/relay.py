@@ -171,7 +171,7 @@ class Relay:
         started = now()
         seconds = min(self._pace.patience(), _HOLD)
         await self._source.connection.pump(lambda: self._feed(sink), seconds)
-        self._pace.waited(min(now() - started, seconds))  # more is this node's own standstill
+        self._pace.waited(min(now() - started, 2 * _HOLD))  # more is this node's own standstill
 
     async def _leave(self) -> None:
         """Leave a peer that is too slow for a better one, when there is one; one that is dead anyhow."""
