@@ -39,6 +39,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    def miss(self, seconds: float) -> None:
+        """Move the clock on, without anything happening."""
+        self._virtual.now += seconds
+
 
 def virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run a test on a clock that takes no time; it starts at 0."""
@@ -49,6 +53,13 @@ def virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
             runner.run(test(*args, **kwargs))
 
     return run
+
+
+def stand_still(seconds: float) -> None:
+    """Let this process miss some time, as one does that is frozen: what was due meanwhile is due at once."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.miss(seconds)
 
 
 def now() -> float:

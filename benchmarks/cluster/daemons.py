@@ -98,6 +98,7 @@ def _settle(running: Sequence[Running]) -> None:
             return
         before = now
         time.sleep(_PAUSE)
+    raise RuntimeError(f"the daemons do not come to rest within {_PATIENCE:g} s")
 
 
 def cpu(running: Sequence[Running]) -> float:

@@ -19,6 +19,8 @@ from typing import BinaryIO
 
 from benchmarks.nodes.machines import Machine, Running, running, wait_for
 
+_LIMIT = 30.0
+"""Seconds until containerd answers."""
 _PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart")
 
 
@@ -61,8 +63,11 @@ def containerd(directory: Path) -> Iterator[Containerd]:
         f'[grpc]\naddress = "{it.socket}"\n[ttrpc]\naddress = "{it.socket}.ttrpc"\n'
     )
     with running(["containerd", "--config", str(configuration)], directory / "log") as process:
+        deadline = time.monotonic() + _LIMIT
         while subprocess.run(_ctr(it, "version"), check=False, capture_output=True).returncode:
             process.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"containerd does not answer within {_LIMIT:g} s; see {directory}/log")
             time.sleep(0.05)
         yield it
 

@@ -11,7 +11,7 @@ will, addresses are not. It is never a prefix, since all nodes of an IPv6 cluste
   records of the key.
 - Of more than ``MAX_KEYS`` keys: those provided least lately, of the host that the most keys count for. A key
   counts for one of those that provide it, the one that had the fewest then; before it is dropped it goes to
-  another that has less than half as many.
+  another that has fewer.
 - Of more than ``MAX_PROVIDERS`` providers: those met first, of the host with the most providers.
 """
 

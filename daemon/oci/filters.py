@@ -108,7 +108,8 @@ def _compile(expression: str) -> re.Pattern[str]:
 def _ports(expression: str) -> tuple[str, ...]:
     """Return the ports for which a registry's host may stand, for one expression.
 
-    Any number in it may be a port; 5000 is tried for those that describe ports, such as ``:[0-9]+/``.
+    Where it has a colon, any number in it may be a port; 5000 is tried for those that describe ports, such as
+    ``:[0-9]+/``.
     """
     if ":" not in _GROUP.sub("(", expression):
         return ("",)  # it does not speak of ports

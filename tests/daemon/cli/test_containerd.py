@@ -11,21 +11,12 @@ import pytest
 from daemon.cli.commands import Configuration
 from daemon.cli.configuration import write_configuration
 from tests.daemon.cli.program import free_port, run, running
-from tests.daemon.containerd import Containerd, require_containerd
+from tests.daemon.containerd import Containerd
 from tests.daemon.images import TestImage, make_image
 from tests.daemon.layouts import lay_out
 
 # A registry that does not exist: whatever is pulled from it came from the daemon.
 NAME = "registry.invalid/library/app:1"
-
-
-@pytest.fixture
-def containerd(tmp_path: Path) -> Iterator[Containerd]:
-    require_containerd()
-    containerd = Containerd(tmp_path)
-    containerd.start()
-    yield containerd
-    containerd.stop()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ class Gate:
         self.reached = asyncio.Event()
         """Set when the limit is reached."""
         self.gone = asyncio.Event()
-        """Set when a client has left whose connection was held."""
+        """Set when a client whose connection was held has left, by an end or a reset."""
         self._host, _, self._port = target.rpartition(":")
         self._left = limit
         self._opened = asyncio.Event()
@@ -72,9 +72,10 @@ class Gate:
     async def _questions(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: asyncio.Task[None]
     ) -> None:
-        while not answers.done() and (data := await reader.read(_STEP)):
-            writer.write(data)
-            await writer.drain()
+        with contextlib.suppress(ConnectionError):  # a client that has not read everything leaves by a reset
+            while not answers.done() and (data := await reader.read(_STEP)):
+                writer.write(data)
+                await writer.drain()
         answers.cancel()
         if self.reached.is_set():
             self.gone.set()

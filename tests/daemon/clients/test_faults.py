@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from daemon.run import Daemon
 from tests.daemon.cli.program import free_port
 from tests.daemon.clients.gate import Gate
 from tests.daemon.composed import LIMIT, Network, running
-from tests.daemon.containerd import Containerd, require_containerd
+from tests.daemon.containerd import Containerd
 from tests.daemon.http.wire import Client
 from tests.daemon.images import TestImage, make_image
 from tests.daemon.layouts import lay_out
@@ -39,18 +39,6 @@ def layout(tmp_path: Path) -> Path:
 def empty(tmp_path: Path) -> Path:
     lay_out(tmp_path / "empty", {})
     return tmp_path / "empty"
-
-
-@pytest.fixture
-def containerd(tmp_path: Path) -> Iterator[Containerd]:
-    require_containerd()
-    (tmp_path / "containerd").mkdir()
-    containerd = Containerd(tmp_path / "containerd")
-    try:
-        containerd.start()
-        yield containerd
-    finally:
-        containerd.stop()
 
 
 def address(number: int) -> str:

@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 import pytest
 
 from benchmarks.simulated.clock import virtual
 from benchmarks.simulated.cluster import Cluster, find, node_of
-from benchmarks.simulated.network import TIMEOUT, Conditions, Port
-from daemon.kademlia.key import content_key, position
-from daemon.kademlia.lookup import MAX_UNPROVEN
+from benchmarks.simulated.network import TIMEOUT, Conditions
+from daemon.kademlia.key import content_key
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.parameters import ALPHA, BETA, PROVIDE_INTERVAL, RECORD_VALIDITY, K
 from daemon.libp2p.errors import RemoteProtocolError
-from daemon.libp2p.identity import PeerId
 from daemon.libp2p.peer_info import PeerInfo
-from tests.daemon.kademlia.peers import many
-
-KEY = content_key("sha256:" + "a" * 64)
-KEYS = [content_key(f"{number}") for number in range(60)]
-SETTLED = 20 * 60
-
-
-async def grown(cluster: Cluster, count: int) -> list[Port]:
-    """Let nodes join one after the other."""
-    ports = []
-    for _ in range(count):
-        ports.append(cluster.join())
-        await asyncio.sleep(0.2)
-    await asyncio.sleep(40)
-    return ports
-
-
-async def found(port: Port, key: bytes, count: int = 3) -> list[PeerInfo]:
-    providers: list[PeerInfo] = []
-    await node_of(port).find_providers(key, count, providers.append)
-    return providers
-
-
-def holders(ports: Iterable[Port], key: bytes) -> list[Port]:
-    now = asyncio.get_running_loop().time()
-    return [port for port in ports if port.node and port.node.store.get(key, now)]
+from tests.daemon.kademlia.clusters import KEY, KEYS, SETTLED, found, grown, holders
 
 
 @virtual
@@ -116,95 +88,6 @@ async def test_keys_that_were_given_before_anybody_was_known_are_provided_on_joi
         node_of(early).found(ports[0].info)
         await asyncio.sleep(5)
         assert all(len(holders(ports, key)) == 5 for key in KEYS)
-
-
-@virtual
-async def test_among_up_to_k_nodes_every_node_has_every_record():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, K)
-        for port, key in zip(ports, KEYS, strict=False):
-            node_of(port).provide([key])
-        await asyncio.sleep(1)
-        for port, key in zip(ports, KEYS, strict=False):
-            assert holders(ports, key) == [other for other in ports if other is not port]
-
-
-@virtual
-async def test_among_up_to_k_nodes_that_have_settled_a_search_takes_no_round_trip():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, K)
-        node_of(ports[3]).provide([KEY])
-        await asyncio.sleep(SETTLED)
-        for port in ports[:3] + ports[4:]:
-            search = await find(port, KEY)
-            assert (search.providers, search.first, search.requests) == (1, 0, 0)
-
-
-@virtual
-async def test_a_node_that_has_just_joined_asks_those_that_have_the_records():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 10)
-        node_of(ports[3]).provide([KEY])
-        await asyncio.sleep(1)
-        joined = cluster.join()
-        await asyncio.sleep(1)
-        assert await found(joined, KEY) == [ports[3].info]
-        assert joined.traffic.requests > 0
-
-
-@virtual
-async def test_when_fewer_than_k_nodes_start_at_once_every_node_soon_has_every_record():
-    async with Cluster(1) as cluster:
-        ports = [cluster.join() for _ in range(15)]
-        for port, key in zip(ports, KEYS, strict=False):
-            node_of(port).provide([key])
-        await asyncio.sleep(5)
-        for port, key in zip(ports, KEYS, strict=False):
-            assert holders(ports, key) == [other for other in ports if other is not port]
-
-
-@virtual
-async def test_who_comes_later_among_up_to_k_nodes_is_told_everything_at_once():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, K - 1)
-        for port, key in zip(ports, KEYS, strict=False):
-            node_of(port).provide([key])
-        node_of(ports[0]).provide(KEYS[K:])
-        await asyncio.sleep(1)
-        joined = cluster.join()
-        await asyncio.sleep(3)
-        assert [key for key in KEYS if joined not in holders(cluster.ports, key)] == [KEYS[K - 1]]
-        search = await find(joined, KEYS[K], 1)
-        assert (search.providers, search.first, search.requests) == (1, 0, 0)
-
-
-@virtual
-async def test_who_was_away_for_a_moment_among_up_to_k_nodes_is_told_what_it_missed():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 10)
-        ports[3].side = 1
-        await asyncio.sleep(1)
-        node_of(ports[0]).provide(KEYS)
-        await asyncio.sleep(20)
-        assert ports[3] not in holders(ports, KEYS[0])
-        ports[3].side = 0
-        await asyncio.sleep(60)
-        assert all(ports[3] in holders(ports, key) for key in KEYS)
-
-
-@virtual
-async def test_who_comes_and_goes_while_it_is_told_everything_is_not_told_twice_at_a_time():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 10)
-        node_of(ports[0]).provide(KEYS)
-        await asyncio.sleep(SETTLED)
-        table, peer = node_of(ports[0]).table, ports[3].info
-        told = ports[3].traffic.records
-        for _ in range(5):
-            table.remove(peer.id)
-            node_of(ports[0]).search.answered(peer)
-        await asyncio.sleep(5)
-        assert len(KEYS) <= ports[3].traffic.records - told < 2 * len(KEYS)
 
 
 @virtual
@@ -407,77 +290,6 @@ async def test_new_addresses_of_a_known_peer_are_taken():
         moved = PeerInfo(ports[1].info.id, ports[2].info.addresses)
         node_of(ports[0]).found(moved)
         assert node_of(ports[0]).table.get(moved.id) == moved
-
-
-@virtual
-async def test_false_addresses_told_by_others_do_not_replace_true_ones():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 5)
-        false = PeerInfo(ports[1].info.id, ports[2].info.addresses)
-        search = node_of(ports[0]).search
-        search._network = watched = Watched(ports[0])
-        await search.ask(false, Message(MessageType.PING))
-        assert watched.asked == [ports[1].info]
-
-
-class Watched:
-    """A node's end of the network that remembers who was asked."""
-
-    def __init__(self, port: Port) -> None:
-        self.addresses, self.send = port.addresses, port.send
-        self.asked: list[PeerInfo] = []
-        self._port = port
-
-    async def request(self, peer: PeerInfo, message: Message) -> Message:
-        self.asked.append(peer)
-        return await self._port.request(peer, message)
-
-
-@virtual
-async def test_a_thousand_made_up_peers_delay_nobody_and_are_hardly_asked():
-    """They are nearer to the key than any node, and nothing answers at their addresses."""
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 40)
-        liar, provider = (cluster.switchboard.ports[raw] for raw in sorted(cluster.nearest(KEY))[:2])
-        node_of(provider).provide([KEY])
-        await asyncio.sleep(1)
-        made_up = many(1000)
-        tell = node_of(liar).answer
-
-        def lie(sender: PeerId, address: str, request: Message) -> Message | None:
-            if request.type is MessageType.PING:
-                return tell(sender, address, request)
-            target = position(request.key)
-            nearest = sorted(made_up, key=lambda info: position(info.id.raw) ^ target)
-            return Message(request.type, request.key, closer=tuple(nearest))
-
-        node_of(liar).answer = lie  # type: ignore[method-assign]
-        loop = asyncio.get_running_loop()
-        told = 0
-        for port in (port for port in ports if port not in (liar, provider)):
-            watched = node_of(port).search._network = Watched(port)
-            started = loop.time()
-            waits: list[float] = []
-            await node_of(port).find_providers(
-                KEY, 3, lambda _, waits=waits, started=started: waits.append(loop.time() - started)
-            )
-            assert len(waits) == 1
-            assert waits[0] < 0.02
-            assert loop.time() - started < 3.1
-            told += liar.info in watched.asked
-            assert sum(info in made_up for info in watched.asked) <= MAX_UNPROVEN
-        assert told > 10
-
-
-@virtual
-async def test_a_peer_that_stalls_does_not_hold_up_a_search():
-    async with Cluster(1) as cluster:
-        ports = await grown(cluster, 10)
-        for port in ports[1:4]:
-            port.side = 1
-        started = asyncio.get_running_loop().time()
-        assert await found(ports[0], KEY) == []
-        assert asyncio.get_running_loop().time() - started < 3.1
 
 
 @virtual

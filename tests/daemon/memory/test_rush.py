@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.cli.program import LIMIT, Program, free_port, running
-from tests.daemon.containerd import Containerd, require_containerd
+from tests.daemon.containerd import Containerd
 
 MB = 10**6
 AT_ONCE = 800
@@ -18,15 +17,6 @@ AT_ONCE = 800
 ROUNDS = 3
 GROWTH = 13 * MB
 """What it may grow by: it was 8 MB, and 18 MB when all asked containerd at once."""
-
-
-@pytest.fixture
-def containerd(tmp_path: Path) -> Iterator[Containerd]:
-    require_containerd()
-    containerd = Containerd(tmp_path)
-    containerd.start()
-    yield containerd
-    containerd.stop()
 
 
 def rss(program: Program) -> int:

@@ -16,7 +16,6 @@ from daemon.mirror.answer import UnsatisfiableError
 from daemon.mirror.connection import Connection
 from daemon.mirror.fault import PeerError
 from daemon.mirror.history import Outcome
-from daemon.mirror.pace import SILENCE, STILLNESS
 from daemon.mirror.relay import Relay
 from daemon.oci.errors import OciError
 from tests.daemon.mirror.peers import (
@@ -35,7 +34,6 @@ from tests.daemon.mirror.peers import (
     says,
     scene,
     status,
-    take,
 )
 from tests.virtual_time import now, virtual_time
 
@@ -332,88 +330,6 @@ class TestLength:
             assert response.body.length == 1000
             assert len(taken.data) < 1000
             assert taken.cut is not None
-
-
-class TestSlowPeer:
-    @virtual_time
-    async def test_that_stalls_is_left_for_a_better_one(self) -> None:
-        async with scene(Honest(DATA, stalls_after=1000), Honest(DATA)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA))
-            assert (taken.data, taken.cut) == (DATA, None)
-            assert now() == pytest.approx(STILLNESS, abs=0.2)
-            async with asyncio.timeout(1):
-                await stage.nodes[0].let_go.wait()
-
-    @virtual_time
-    async def test_that_was_fast_and_then_stalls_is_left_as_soon(self) -> None:
-        async with scene(Honest(DATA, rate=SIZE // 4, stalls_after=SIZE - 1000), Honest(DATA)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA))
-            assert (taken.data, taken.cut) == (DATA, None)
-            assert 3 <= now() <= 4 + STILLNESS
-            assert len(stage.nodes[1].asked) == 1
-
-    @virtual_time
-    async def test_that_trickles_is_left_for_a_better_one(self) -> None:
-        async with scene(Honest(DATA, rate=10_000), Honest(DATA)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA))
-            assert (taken.data, taken.cut) == (DATA, None)
-            assert 5 <= now() < 7
-            assert len(stage.nodes[1].asked) == 1
-
-    @virtual_time
-    async def test_that_trickles_is_kept_when_there_is_no_other(self) -> None:
-        data = DATA[:120_000]
-        async with scene(Honest(data, rate=10_000)) as stage:
-            _, taken = await pull(stage.mirror, blob(data))
-            assert (taken.data, taken.cut) == (data, None)
-            assert now() == pytest.approx(12, abs=2)
-
-    @virtual_time
-    async def test_that_sends_a_few_bytes_now_and_then_is_not_silent(self) -> None:
-        data = pattern(200)
-        async with scene(Honest(data, rate=10)) as stage:
-            _, taken = await pull(stage.mirror, blob(data))
-            assert (taken.data, taken.cut) == (data, None)
-            assert now() > SILENCE
-
-    @virtual_time
-    async def test_has_its_few_bytes_passed_on_soon(self) -> None:
-        async with scene(Honest(DATA, rate=1000)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA), leave_after=4000)
-            assert taken.data == DATA[:4000]
-            assert now() == pytest.approx(3, abs=0.2)
-
-    @virtual_time
-    async def test_that_is_silent_for_good_is_cut_in_the_end(self) -> None:
-        async with scene(Honest(DATA, stalls_after=1000)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA))
-            assert taken.data == DATA[:1000]
-            assert taken.cut is not None
-            assert now() == pytest.approx(SILENCE, abs=1)
-
-    @virtual_time
-    async def test_that_is_as_fast_as_the_network_is_kept(self) -> None:
-        async with scene(Honest(DATA, rate=70_000), Honest(DATA)) as stage:
-            await pull(stage.mirror, blob(DATA))
-            assert stage.nodes[1].asked == []
-
-    @virtual_time
-    async def test_is_better_than_none_when_the_better_one_dies(self) -> None:
-        async with scene(Honest(DATA, rate=10_000), Honest(DATA, dies_after=200_000)) as stage:
-            _, taken = await pull(stage.mirror, blob(DATA))
-            assert (taken.data, taken.cut) == (DATA, None)
-            (record,) = stage.mirror.history
-            assert record.peers == ("peer-1", "peer-2", "peer-1")
-
-    @virtual_time
-    async def test_is_not_what_a_peer_of_a_slow_client_is(self) -> None:
-        data = pattern(8_000_000)
-        async with scene(Honest(data), Honest(data)) as stage:
-            response = await stage.mirror.fetch(blob(data))
-            taken = await take(response.body, pause=60)
-            assert (taken.data, taken.cut) == (data, None)
-            assert now() >= 60
-            assert stage.nodes[1].asked == []
 
 
 class TestVerification:
