@@ -283,4 +283,4 @@ def _allow_many_files() -> None:
 def _local(address: str) -> tuple[str, int]:
     """Return where this node reaches an address that it listens on."""
     host = address.rpartition(":")[0].strip("[]")
-    return ("127.0.0.1" if host in {"", "0.0.0.0", "::"} else host), port_of(address)  # noqa: S104
+    return ("127.0.0.1" if host in {"", "0.0.0.0", "::"} else host), port_of(address)  # noqa: S104  # it is dialled, not listened on
