@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -16,6 +17,7 @@ from daemon.kademlia.parameters import PROTOCOL
 from daemon.libp2p.host import Host, Limits
 from daemon.libp2p.host.interfaces import announced_addresses
 from daemon.libp2p.identity import PeerId, PrivateKey
+from daemon.libp2p.multiaddr import Multiaddr
 from daemon.libp2p.peer_info import PeerInfo
 from daemon.routing.base import Peer
 from daemon.routing.dht_network import DhtNetwork
@@ -141,9 +143,18 @@ class Libp2pRouter:
             self._resolve_duration.labels("libp2p").observe(seconds)
 
     def _peer(self, info: PeerInfo) -> Peer:
-        """Return how a peer's registry is reached; first of all, at the other end of its connection."""
-        remote = self._host.remote_ip(info.id)
-        own = self._host.addresses()
-        named = (address.ip for address in info.addresses if address.ip and address not in own)
-        addresses = dict.fromkeys([remote, *named] if remote else named)
-        return Peer(str(info.id), tuple(addresses), self._registry_port)
+        remote, own = self._host.remote_ip(info.id), self._host.addresses()
+        return _reached(info, remote, own, self._registry_port)
+
+
+@functools.lru_cache(maxsize=256)  # else it is most of the time that a lookup takes which asks nobody
+def _reached(
+    info: PeerInfo,
+    remote: IPv4Address | IPv6Address | None,
+    own: tuple[Multiaddr, ...],
+    registry_port: int,
+) -> Peer:
+    """Return how a peer's registry is reached; first of all, at the other end of its connection."""
+    named = (address.ip for address in info.addresses if address.ip and address not in own)
+    addresses = dict.fromkeys([remote, *named] if remote else named)
+    return Peer(str(info.id), tuple(addresses), registry_port)
