@@ -89,9 +89,7 @@ class Site:
     spegels: dict[str, list[Running]]
     """By name, the processes on the near machine and on the far one."""
 
-    def compare(
-        self, contenders: Sequence[Contender], measure: Callable[[Contender], dict[str, float]]
-    ) -> None:
+    def compare(self, contenders: Sequence[Contender], measure: Measure) -> None:
         """Measure the contenders in turn; the first round only warms up."""
         for number in range(self.sizes.rounds + 1):
             for contender in contenders:

@@ -14,16 +14,14 @@ _JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class ErrorCode(enum.StrEnum):
-    """The codes that the pull part of a registry can answer with."""
+    """The codes that this registry answers with."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DIGEST_INVALID = "DIGEST_INVALID"
-    MANIFEST_INVALID = "MANIFEST_INVALID"
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     UNAUTHORIZED = "UNAUTHORIZED"
-    DENIED = "DENIED"
     UNSUPPORTED = "UNSUPPORTED"
     RANGE_INVALID = "RANGE_INVALID"
     """Not in the specification, which names no code for 416; the Docker registry uses this one."""

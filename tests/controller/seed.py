@@ -106,9 +106,6 @@ class Seed:
     async def extension(self) -> Object:
         return await self.client.get(EXTENSION, NAME, self.namespace)
 
-    async def has_extension(self) -> bool:
-        return await self.client.find(EXTENSION, NAME, self.namespace) is not None
-
     async def names(self, resource: Resource) -> set[str]:
         """The names of our own objects of a kind."""
         found = await self.client.list(

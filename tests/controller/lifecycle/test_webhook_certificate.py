@@ -30,7 +30,6 @@ class Model:
     told: list[int] = field(default_factory=list)
     told_at: dict[int, datetime] = field(default_factory=dict)
     served: tuple[int, Life] | None = None
-    issued_at: datetime = START
 
     def sync(self, now: datetime) -> None:
         current = self.lives[-1] if self.lives else None
@@ -46,7 +45,6 @@ class Model:
         self.told_at = {number: self.told_at.get(number, now) for number in self.told}
         if needs_certificate(current, seen, now, announced=announced):
             self.served = (mine, Life(now - BACKDATED, min(now + timedelta(days=365), current.end)))
-            self.issued_at = now
 
 
 @settings(max_examples=60)

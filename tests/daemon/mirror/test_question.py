@@ -11,8 +11,6 @@ from daemon.mirror.question import compose
 from daemon.mirror.wanted import Wanted
 from tests.daemon.mirror.peers import blob, tag
 
-HERE = ip_address("10.1.2.3")
-
 
 def lines(wanted: Wanted, credentials: tuple[str, str] | None = None, address: str = "10.1.2.3") -> list[str]:
     data = compose(wanted, ip_address(address), 15500, credentials)
