@@ -313,14 +313,13 @@ class Host:
     async def _serve(self, stream: Stream, handler: Handler) -> None:
         try:
             await handler(stream)
+            stream.close()
         except (StreamError, RemoteProtocolError) as error:
             logger.debug("%s for %s: %s", stream.protocol, stream.peer_id, error)
             stream.reset()
         except Exception:
             logger.exception("%s for %s failed", stream.protocol, stream.peer_id)
             stream.reset()
-        else:
-            stream.close()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
         if self._closed:

@@ -206,7 +206,8 @@ class Stream:
     def _release(self, size: int) -> None:
         """Let the peer send as much again as the first ``size`` bytes of the buffer are."""
         if size > self._released:
-            self._connection.consumed(self._number, size - self._released)
+            if self._error is None:  # else the number may be another stream's by now
+                self._connection.consumed(self._number, size - self._released)
             self._released = size
 
     async def _arrival(self) -> None:

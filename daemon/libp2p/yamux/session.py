@@ -6,6 +6,10 @@ so that the peer may send as much again. It remembers no stream that both sides 
 
 Where the specification is silent this does as go-yamux does: frames for unknown streams are passed over,
 since they can cross our own reset on the way, and so is data behind the peer's end of a stream.
+
+What is received at once is taken in as a whole before its owner hears of it. So that owner and session always
+mean the same stream by a number, none may be opened in the place of one that ended in the same piece. No honest
+peer uses a number twice.
 """
 
 from __future__ import annotations
@@ -102,6 +106,7 @@ class Session:
         self._peer_leaving = False
         self._pings: set[int] = set()
         self._output: list[bytes] = []
+        self._over: set[int] = set()  # numbers of streams that ended since the last piece came in
 
         self._header = b""  # of a frame, not whole yet
         self._body_left = 0
@@ -225,6 +230,7 @@ class Session:
             RemoteProtocolError: the peer broke the rules. The session is over; ``leave`` can tell it why.
         """
         events: list[Event] = []
+        self._over.clear()
         if self._header:
             data = self._header + data
             self._header = b""
@@ -312,7 +318,7 @@ class Session:
     def _accept(self, stream_id: int, events: list[Event]) -> None:
         if stream_id == 0 or stream_id % 2 == self._parity:
             raise RemoteProtocolError(f"{stream_id} is no number for a stream that the peer opens")
-        if stream_id in self._streams:
+        if stream_id in self._streams or stream_id in self._over:
             raise RemoteProtocolError(f"stream {stream_id} is opened twice")
         full = self._inbound >= self._limits.inbound_streams
         if self._leaving or full or self._unacknowledged[True] >= self._limits.backlog:
@@ -355,6 +361,7 @@ class Session:
 
     def _forget(self, stream: _Stream) -> None:
         del self._streams[stream.stream_id]
+        self._over.add(stream.stream_id)
         self._unread -= stream.unread
         if not stream.acknowledged:
             self._acknowledge(stream)

@@ -356,6 +356,7 @@ class TestSession:
             (frame(UPDATE, SYN, 2, 0), "2 is no number"),
             (data(4, b"x", SYN), "4 is no number"),
             (frame(UPDATE, SYN, 1, 0) * 2, "opened twice"),
+            (frame(UPDATE, SYN, 1, 0) + frame(UPDATE, RST, 1, 0) + frame(UPDATE, SYN, 1, 0), "opened twice"),
             (b"\x13/multistream/1.0.0\n", "version 19"),
             (b"GET / HTTP/1.1\r\n", "version 71"),
         ],

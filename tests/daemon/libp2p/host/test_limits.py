@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import socket
@@ -17,6 +18,7 @@ from daemon.libp2p.host import Limits, Stream
 from daemon.libp2p.host.limits import Admission
 from daemon.libp2p.identity import PrivateKey
 from daemon.libp2p.yamux import frames
+from daemon.libp2p.yamux.frames import DATA, FIN, RST, SYN, WINDOW_UPDATE
 from tests.daemon.libp2p.host.hosts import (
     ECHO,
     Stranger,
@@ -222,6 +224,32 @@ async def _write_for_ever(
     while True:
         writer.write(encrypt(data))
         await writer.drain()
+
+
+async def test_a_number_that_is_another_streams_by_now_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    header = frames.header
+    opening, unknown = multistream.Initiator([ECHO]).start(), b"no header of multistream"
+    said = opening + varint.delimit(b"x" * 100)
+    first = header(DATA, SYN, 1, len(unknown)) + unknown
+    ended_well = header(DATA, SYN | FIN, 3, len(said)) + said
+    again = header(DATA, SYN | FIN, 1, len(opening)) + opening
+    attacks = [
+        [first + header(WINDOW_UPDATE, RST, 1, 0) + again],
+        [first, header(WINDOW_UPDATE, RST, 1, 0) + again],
+        [ended_well + header(WINDOW_UPDATE, RST, 3, 0) + header(DATA, SYN, 3, len(opening)) + opening],
+        [ended_well + header(WINDOW_UPDATE, RST, 3, 0), header(DATA, SYN, 3, len(opening)) + opening],
+    ]
+    async with make_host() as host:
+        for pieces in attacks:
+            async with stranger(host) as peer:
+                await peer.upgrade()
+                assert peer.transport is not None
+                peer.writer.write(b"".join(map(peer.transport.encrypt, pieces)))
+                peer.writer.write_eof()
+                await peer.until_closed()
+        async with make_host() as other:
+            assert await say(other, info(host)) == b"hello"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_broken_frames_end_the_connection_with_a_reason() -> None:
