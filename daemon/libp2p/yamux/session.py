@@ -8,8 +8,8 @@ Where the specification is silent this does as go-yamux does: frames for unknown
 since they can cross our own reset on the way, and so is data behind the peer's end of a stream.
 
 What is received at once is taken in as a whole before its owner hears of it. So that owner and session always
-mean the same stream by a number, none may be opened in the place of one that ended in the same piece. No honest
-peer uses a number twice.
+mean the same stream by a number, none may be opened in the place of one that ended in the same piece. No
+honest peer uses a number twice.
 """
 
 from __future__ import annotations

@@ -229,9 +229,9 @@ async def _write_for_ever(
 async def test_a_number_that_is_another_streams_by_now_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     header = frames.header
     opening, unknown = multistream.Initiator([ECHO]).start(), b"no header of multistream"
-    said = opening + varint.delimit(b"x" * 100)
+    said = varint.delimit(b"x" * 100)
     first = header(DATA, SYN, 1, len(unknown)) + unknown
-    ended_well = header(DATA, SYN | FIN, 3, len(said)) + said
+    ended_well = header(DATA, SYN, 3, len(opening)) + opening + header(DATA, FIN, 3, len(said)) + said
     again = header(DATA, SYN | FIN, 1, len(opening)) + opening
     attacks = [
         [first + header(WINDOW_UPDATE, RST, 1, 0) + again],
