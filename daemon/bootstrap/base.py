@@ -14,7 +14,7 @@ from typing import Protocol
 
 from daemon.libp2p.host.errors import DialError, SelfDialError
 from daemon.libp2p.identity import PeerId
-from daemon.libp2p.multiaddr import Multiaddr
+from daemon.libp2p.multiaddr import TCP, UDP, Multiaddr
 from daemon.libp2p.peer_info import PeerInfo
 
 logger = logging.getLogger(__name__)
@@ -181,8 +181,8 @@ class Bootstrap:
             peer_id = peer_id or address.peer_id
             bare = address.without_peer_id()
             if bare is not None:
-                host_only = len(list(bare.components())) == 1
-                addresses.append(bare.encapsulate(self._port) if host_only else bare)
+                has_port = any(protocol in (TCP, UDP) for protocol, _ in bare.components())
+                addresses.append(bare if has_port else bare.encapsulate(self._port))
         return Candidate(peer_id, tuple(addresses))
 
     def _is_self(self, candidate: Candidate) -> bool:

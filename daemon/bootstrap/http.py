@@ -11,7 +11,7 @@ import json
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import httptools
 
@@ -26,6 +26,8 @@ _MAX_ANSWER = 512 * 1024
 _MAX_CANDIDATES = 3
 _MAX_ADDRESSES = 16
 _STEP = 64 * 1024
+_AS_THEY_ARE = "%/?:@!$&'()*+,;=[]"
+"""In a path and query; spaces and what is not ASCII are written as their bytes."""
 
 
 class HttpSource:
@@ -58,7 +60,7 @@ class HttpSource:
                 answer = await _get(self._url, context)
         except TimeoutError:
             raise BootstrapError(f"{url} does not answer within {_PATIENCE:g} s") from None
-        except (OSError, httptools.HttpParserError, CertificateError, _AnswerError) as error:
+        except _UNUSABLE as error:
             raise BootstrapError(f"{url}: {error}") from error
         return parse_candidates(answer)
 
@@ -106,7 +108,7 @@ async def _get(url: SplitResult, context: ssl.SSLContext | None) -> bytes:
     host = str(url.hostname)
     reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_STEP)
     try:
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        target = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_AS_THEY_ARE)
         writer.write(
             f"GET {target} HTTP/1.1\r\nHost: {_authority(url)}\r\nAccept: application/json\r\n"
             "User-Agent: spegel\r\nConnection: close\r\n\r\n".encode("ascii")
@@ -117,6 +119,16 @@ async def _get(url: SplitResult, context: ssl.SSLContext | None) -> bytes:
         return answer.body()
     finally:
         writer.transport.abort()
+
+
+_UNUSABLE = (
+    OSError,
+    ValueError,  # the URL's host cannot be a name, or be written in a request
+    httptools.HttpParserError,
+    httptools.HttpParserUpgrade,  # which is an error of no family: the server wants to speak something else
+    CertificateError,
+    _AnswerError,
+)
 
 
 class _Answer:
@@ -137,7 +149,7 @@ class _Answer:
     def body(self) -> bytes:
         status: int = self._parser.get_status_code()
         if status != 200:
-            raise _AnswerError(f"the answer is {status}, not 200")
+            raise _AnswerError(f"the answer is {status or 'empty'}, not 200")
         return bytes(self._body)
 
     def on_body(self, data: bytes) -> None:

@@ -191,6 +191,13 @@ async def test_addresses_without_a_port_get_this_nodes_own() -> None:
     assert world.dialled == [(None, expected)]
 
 
+async def test_a_zone_is_no_port() -> None:
+    world = World()
+    world.candidates = [Candidate(None, addresses("/ip6zone/eth0/ip6/fe80::2"))]
+    await world.bootstrap().attempt()
+    assert world.dialled == [(None, addresses("/ip6zone/eth0/ip6/fe80::2/tcp/5001"))]
+
+
 async def test_the_id_may_stand_in_the_address() -> None:
     world = World()
     world.candidates = [Candidate(None, addresses(f"/ip4/10.0.0.2/tcp/5001/p2p/{OTHER}"))]

@@ -163,7 +163,11 @@ async def test_an_answer_in_chunks() -> None:
         (response(b"[" * 100_000), "no JSON"),
         (response(bytes(600_000)), "longer than 524288 bytes"),
         (b"SSH-2.0-OpenSSH\r\n", "http://127.0.0.1:"),
-        (b"", "http://127.0.0.1:"),
+        (b"", "the answer is empty"),
+        (
+            response(status="101 Switching Protocols", fields="Upgrade: x\r\nConnection: upgrade\r\n"),
+            "http://127",
+        ),
     ],
 )
 async def test_answers_that_are_of_no_use(answer: bytes, message: str) -> None:
@@ -175,6 +179,18 @@ async def test_answers_that_are_of_no_use(answer: bytes, message: str) -> None:
 async def test_nobody_listens() -> None:
     with pytest.raises(BootstrapError, match=r"http://127\.0\.0\.1:1/id: .*Connect call failed"):
         await HttpSource("http://127.0.0.1:1/id", None).find()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "[fe80::1%25lo]", "\N{SNOWMAN}"])
+async def test_what_cannot_be_a_server(host: str) -> None:
+    with pytest.raises(BootstrapError, match="http"):
+        await HttpSource(f"https://{host}:1/", None).find()
+
+
+async def test_a_path_is_written_in_ascii() -> None:
+    async with serving(response()) as (url, requests):
+        await HttpSource(f"{url}&who=%C3%A4 \u00e4", None).find()
+        assert requests[0].startswith(b"GET /bootstrap-nodes?zone=a&who=%C3%A4%20%C3%A4 HTTP/1.1\r\n")
 
 
 @virtual_time
