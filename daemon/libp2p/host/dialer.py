@@ -8,7 +8,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from daemon.libp2p.host.connection import Connection
 from daemon.libp2p.host.errors import DialError, SelfDialError
@@ -16,13 +16,15 @@ from daemon.libp2p.host.negotiation import Negotiation, NegotiationError
 from daemon.libp2p.host.upgrade import Upgrade
 from daemon.libp2p.host.wire import prepare
 from daemon.libp2p.identity import PeerId
-from daemon.libp2p.multiaddr import Multiaddr
+from daemon.libp2p.multiaddr import DNS, DNS4, DNS6, Multiaddr
 from daemon.libp2p.noise import Credentials, PeerMismatchError
 
 _STAGGER = 0.25
 """Seconds after which the next address is tried as well (RFC 8305)."""
 _MAX_ADDRESSES = 8
-"""Of one peer, tried in one dial."""
+"""Of one peer, or of one name, tried in one dial."""
+_FAMILIES = {DNS: socket.AF_UNSPEC, DNS4: socket.AF_INET, DNS6: socket.AF_INET6}
+"""What a name is looked up for; without DNSADDR, whose names stand for more than IP addresses."""
 
 
 class Dialer:
@@ -92,6 +94,8 @@ class Dialer:
 
     async def _attempt(self, address: Multiaddr, expected: PeerId | None) -> Connection:
         try:
+            if address.dns_name is not None:
+                return await self.dial(await _look_up(address), expected)
             sock = await _connect(address, self._loopback)
             return await self._negotiate(sock, expected)
         except (OSError, NegotiationError, PeerMismatchError) as error:
@@ -121,25 +125,33 @@ class Dialer:
             negotiation.abort("the dial was given up")
 
 
+async def _look_up(address: Multiaddr) -> list[Multiaddr]:
+    """Return what an address that begins with a name stands for."""
+    protocol, _ = next(address.components())
+    name, port = str(address.dns_name), address.tcp_port or 0
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(name, port, family=_FAMILIES[protocol], type=socket.SOCK_STREAM)
+    except socket.gaierror as error:  # its number is none of errno's
+        raise DialError(f"{address}: {error.strerror}") from error
+    except UnicodeError as error:  # a part of it is empty, or longer than 63 characters
+        raise DialError(f"{address}: not a name: {error}") from error
+    return [Multiaddr.tcp(ip_address(sockaddr[0]), port) for *_, sockaddr in found]
+
+
 async def _connect(address: Multiaddr, loopback: Sequence[IPv4Address | IPv6Address]) -> socket.socket:
     loop = asyncio.get_running_loop()
     target: tuple[object, ...]
     if isinstance(ip := address.ip, IPv4Address):
         family, target = socket.AF_INET, (str(ip), address.tcp_port)
-    elif isinstance(ip, IPv6Address):
+    else:
+        assert ip is not None  # noqa: S101 (what has a TCP port and no name has an IP)
         scope = socket.if_nametoindex(ip.scope_id) if ip.scope_id else 0
         family, target = socket.AF_INET6, (str(ip).partition("%")[0], address.tcp_port, 0, scope)
-    else:
-        name = str(address.dns_name)
-        try:
-            found = await loop.getaddrinfo(name, address.tcp_port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a part of it is empty, or longer than 63 characters
-            raise DialError(f"{address}: not a name: {error}") from error
-        family, _, _, _, target = found[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         prepare(sock)
-        if ip is not None and ip.is_loopback:
+        if ip.is_loopback:
             source = next((own for own in loopback if own.version == ip.version), None)
             if source is not None:
                 sock.bind((str(source), 0))

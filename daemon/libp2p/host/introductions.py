@@ -85,7 +85,9 @@ class Introductions:
         """Have a peer introduce itself."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                self._learn(connection.peer_id, await identification.ask(connection))
+                said = await identification.ask(connection)
+                self._learn(connection.peer_id, said)
+                self._learned(connection.peer_id, said.protocols)
         except (StreamError, RemoteProtocolError, TimeoutError) as error:
             logger.debug("%s does not identify itself: %s", connection.peer_id, error)
 
@@ -95,7 +97,10 @@ class Introductions:
 
     async def take(self, stream: Stream) -> None:
         """Take in what a peer says unasked, since it has changed; a handler of streams."""
-        self._learn(stream.peer_id, await identification.read(stream))
+        said = await identification.read(stream)
+        self._learn(stream.peer_id, said)
+        if said.protocols:  # what is missing in a push is unchanged
+            self._learned(stream.peer_id, said.protocols)
 
     async def push(self, connection: Connection) -> None:
         """Tell a peer unasked."""
@@ -115,7 +120,6 @@ class Introductions:
             self._store.replace(
                 peer, (one for one in bare if one is not None and self.hearsay(one)), self._loop.time()
             )
-        self._learned(peer, said.protocols)
 
     def _about_me(self, observed: tuple[str, int] | None = None) -> Identify:
         return Identify(

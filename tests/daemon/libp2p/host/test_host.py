@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import NoReturn
 
 import pytest
 
@@ -170,6 +171,39 @@ async def test_names_are_looked_up() -> None:
         port = two.addresses()[0].tcp_port
         peer = PeerInfo(two.peer_id, (Multiaddr.parse(f"/dns4/localhost/tcp/{port}"),))
         assert await say(one, peer) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "reached"), [("dns", True), ("dns4", True), ("dns6", False)], ids=["dns", "dns4", "dns6"]
+)
+async def test_of_a_names_addresses_all_are_tried_that_the_address_allows(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, reached: bool
+) -> None:
+    records = {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
+
+    async def look_up(_: str, port: int, *, family: int, type: int) -> list[tuple[object, ...]]:  # noqa: A002
+        found = {family: records[family]} if family else records
+        return [(one, type, 0, "", (address, port)) for one, address in found.items()]
+
+    async with make_host() as host, make_host(listeners=[listener("127.0.0.1")]) as peer:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        port = peer.addresses()[0].tcp_port
+        dialling = host.connect_to_unknown([Multiaddr.parse(f"/{protocol}/peer.example/tcp/{port}")])
+        if reached:
+            assert await dialling == peer.peer_id
+        else:
+            with pytest.raises(DialError, match=f"/ip6/::1/tcp/{port}: Connection refused"):
+                await dialling
+
+
+async def test_a_name_that_nobody_knows_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_up(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async with make_host() as host:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        with pytest.raises(DialError, match=r"^/dns/nobody/tcp/1: Name or service not known$"):
+            await host.connect_to_unknown([Multiaddr.parse("/dns/nobody/tcp/1")])
 
 
 @pytest.mark.parametrize("name", ["a..b", "a" * 64])

@@ -60,6 +60,19 @@ async def test_addresses_at_which_nobody_else_can_be_are_not_learned() -> None:
         assert met.addresses == (good,)
 
 
+async def test_what_a_push_leaves_out_is_unchanged() -> None:
+    watcher = Watcher()
+    moved = Identify(listen_addresses=(Multiaddr.parse("/ip4/10.0.0.9/tcp/5001"),))
+    async with make_host(watcher) as host, make_host() as peer:
+        await host.connect(info(peer))
+        _, protocols = await watcher.until_met(peer.peer_id)
+        stream = await peer.open_stream(info(host), identify.PUSH_PROTOCOL)
+        await stream.write(varint.delimit(moved.encode()))
+        stream.close()
+        await until(lambda: host.known_addresses(peer.peer_id) == moved.listen_addresses)
+        assert watcher.met[peer.peer_id][1] == protocols != ()
+
+
 async def test_a_flood_of_introductions_leaves_nothing_behind() -> None:
     watcher = Watcher()
     async with make_host(watcher) as host, make_host() as peer:
