@@ -141,9 +141,7 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._arriving: dict[Connection, None] = {}  # the one that has been quiet for longest comes first
         self._lingering: dict[Connection, None] = {}
-        self._quiet: dict[
-            Connection, float
-        ] = {}  # of those that arrive: after a handshake, since when; in order
+        self._quiet: dict[Connection, float] = {}  # of these, after a handshake: since when, in order
         self._handshakes: Turns[Connection] = Turns(_HANDSHAKES, _HANDSHAKE_PATIENCE_SECONDS)
         self._stopping = False
 

@@ -79,7 +79,7 @@ def is_missing(root: str, digest: Digest) -> bool:
         return True
     directory = f"{root}/blobs/{algorithm}"  # no Path: it is asked for every request
     try:
-        os.stat(f"{directory}/{encoded}")  # noqa: PTH116
+        os.stat(f"{directory}/{encoded}")  # noqa: PTH116 - the same
     except FileNotFoundError:
         return os.access(directory, os.F_OK)
     except OSError:

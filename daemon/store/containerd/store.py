@@ -219,7 +219,7 @@ class ContainerdStore:
     def _known_root(self) -> str | None:
         """Return the directory of the content plugin; None when containerd has to be asked for it."""
         # Unlike Path.is_dir, this is False for a directory that may not be seen, too.
-        if self._root is None and self._content_path and os.path.isdir(self._content_path):  # noqa: PTH112
+        if self._root is None and self._content_path and os.path.isdir(self._content_path):  # noqa: PTH112 - see above
             self._root = self._content_path
         return self._root
 
