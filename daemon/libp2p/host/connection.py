@@ -30,6 +30,10 @@ long does everybody wait for each connection of somebody who means harm.
 """
 
 
+STREAM = 3 * 1024
+"""Bytes, about, that a stream which a peer opened takes up, with whoever serves it."""
+
+
 class Owner(Protocol):
     """What a connection needs of the host."""
 
@@ -46,7 +50,7 @@ class Owner(Protocol):
         """Forget a connection."""
 
     def holds(self, size: int) -> None:
-        """Take note that so many bytes more, or less, wait for a reader."""
+        """Take note that a peer takes up so many bytes more, or less."""
 
 
 class Connection:
@@ -80,7 +84,8 @@ class Connection:
         """Whether no stream is to be opened any more: another connection took over, or the peer leaves."""
         self.open = True
         self.held = 0
-        """Bytes that wait for readers."""
+        """Bytes that the peer takes up: its streams, what nobody has read, what it has not read itself."""
+        self._unsent_held = 0
 
     def start(self, rest: list[bytes]) -> None:
         """Begin to read; ``rest`` came in with the handshake."""
@@ -105,6 +110,7 @@ class Connection:
     def tick(self, now: float) -> None:
         """Do what is due: end streams and connections that are silent."""
         limits = self._owner.limits
+        self._hold_unsent()
         for number, stream in list(self._streams.items()):
             patience = limits.silence if stream.protocol is not None else limits.negotiation
             if stream.inbound and now - stream.active > patience:
@@ -172,7 +178,7 @@ class Connection:
         self._flush_soon()
 
     def holds(self, size: int) -> None:
-        """Count bytes that wait for a reader."""
+        """Count bytes that the peer takes up."""
         if size and self.open:
             self.held += size
             self._owner.holds(size)
@@ -193,6 +199,7 @@ class Connection:
 
     def _work(self) -> None:
         """Deal with what came in; if it is much, with the rest of it after others."""
+        self._hold_unsent()
         now = self._loop.time()
         self._keepalive.heard(now)
         left = _TURN
@@ -271,10 +278,13 @@ class Connection:
     def _add(self, number: int, stream: Stream) -> Stream:
         self._streams[number] = stream
         self.idle_since = None
+        if stream.inbound:
+            self.holds(STREAM)
         return stream
 
     def _remove(self, number: int) -> None:
-        del self._streams[number]
+        if self._streams.pop(number).inbound:
+            self.holds(-STREAM)
         if not self._streams:
             self.idle_since = self._loop.time()
 
@@ -282,6 +292,12 @@ class Connection:
         stream = self._streams[number]
         self.reset(number)
         stream.fail(error)
+
+    def _hold_unsent(self) -> None:
+        """Count what waits for the socket, before that grows by answers to what comes in."""
+        unsent = self._wire.buffered
+        grown, self._unsent_held = unsent - self._unsent_held, unsent
+        self.holds(grown)
 
     def _flush_soon(self) -> None:
         """Send what gathers until the end of this turn of the event loop in one go."""
@@ -315,10 +331,10 @@ class Connection:
     def _end(self, reason: str) -> None:
         if not self.open:
             return
-        self._owner.holds(-self.held)
-        self.held = 0
         self.open = False
         self.retired = True
+        held, self.held = self.held, 0
+        self._owner.holds(-held)
         self._input.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():

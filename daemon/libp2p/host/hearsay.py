@@ -4,6 +4,9 @@ Whoever names an address has this node connect to it. Nobody shall send it to it
 loopback or on its own addresses, to a cloud's metadata service, or to look up names in DNS. Addresses that
 the operator names, for bootstrapping, are tried as they are.
 
+Only an IP address with a TCP port is one at which a node can be reached, and nothing else is kept: other
+parts could make an address as long as they like.
+
 Virtual machines may all have one and the same address, that of their NAT card, and announce nothing else.
 Where this node itself listens others therefore may as well; whoever connects has to leave that address out.
 """
@@ -39,8 +42,11 @@ class Hearsay:
 
 
 def _plain(address: Multiaddr) -> IpAddress | None:
-    """Return an address' IP, IPv4 as such; None for a name, and for a zone, which only one link knows."""
-    ip = address.ip
+    """Return an address' IP, IPv4 as such; None for anything but an IP and a TCP port.
+
+    That goes for names too, and for a zone, which only one link knows.
+    """
+    ip = address.ip if address.tcp_port else None
     if isinstance(ip, IPv6Address):
         return None if ip.scope_id else ip.ipv4_mapped or ip
     return ip

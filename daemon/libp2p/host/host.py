@@ -109,7 +109,7 @@ class Host:
         self._reception = Reception(credentials, shared, self.limits, self._inbound, self._establish_inbound)
         self._roster = Roster(self.peer_id)
         self._dials = Dials(self._dial, self.limits.dials, self._spawn)
-        self._unread = 0
+        self._held = 0
         self._listeners = listeners
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -225,10 +225,10 @@ class Host:
             self._observer.gone(connection.peer_id)
 
     def holds(self, size: int) -> None:
-        """Count bytes that wait for readers; cut off the peer with the most when there are too many."""
-        self._unread += size
-        if self._unread > self.limits.unread:
-            max(self._roster, key=lambda connection: connection.held).abort("too much is unread")
+        """Count bytes that peers take up; cut off the one with the most when there are too many."""
+        self._held += size
+        if self._held > self.limits.held:
+            max(self._roster, key=lambda connection: connection.held).abort("peers take up too much memory")
 
     # --- connections ---------------------------------------------------------------------------------------
 

@@ -41,8 +41,11 @@ class Limits:
     ping_patience: float = 10.0
     per_peer: yamux.Limits = field(default_factory=lambda: yamux.Limits(inbound_streams=128, backlog=128))
     """Streams, and bytes received that nobody has read."""
-    unread: int = 16 * 1024 * 1024
-    """Such bytes of all peers together; beyond, the peer with the most is cut off."""
+    held: int = 16 * 1024 * 1024
+    """Bytes that all peers take up, by streams, by what nobody has read, and by what they do not read.
+
+    Beyond, the peer with the most is cut off.
+    """
 
 
 class Admission:

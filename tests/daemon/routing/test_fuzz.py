@@ -166,7 +166,7 @@ async def test_hostile_peers_leave_no_trace_and_others_are_served(caplog: pytest
         found = [peer.id async for peer in honest.lookup("sha256:" + "cd" * 32, 1)]
         assert found == [router.id]
         await until(lambda: alive() == before)
-        assert host._unread == 0
+        assert host._held == 0
         assert router.known == 1
     assert [record.getMessage() for record in caplog.records] == []
 

@@ -28,7 +28,6 @@ ONE_MACHINE = hearsay("/ip4/127.0.0.1/tcp/5001")
         "/ip6/fd00::2/tcp/5001",
         "/ip6/2001:db8::2/tcp/5001/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
         "/ip6/::ffff:10.0.0.2/tcp/5001",
-        "/ip4/10.0.0.2/udp/5001/quic-v1",
     ],
 )
 def test_another_nodes_address_is_believed(address: str) -> None:
@@ -100,3 +99,16 @@ def test_who_has_no_address_at_all_believes_no_loopback() -> None:
 @given(st.one_of(st.ip_addresses(network="127.0.0.0/8"), st.ip_addresses(network="::ffff:127.0.0.0/104")))
 def test_no_way_of_writing_loopback_gets_past(ip: object) -> None:
     assert not NODE(Multiaddr.tcp(ip_address(str(ip)), 5001))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/ip4/10.0.0.2",
+        "/ip4/10.0.0.2/tcp/0",
+        "/ip4/10.0.0.2/udp/5001/quic-v1",
+        f"/ip4/10.0.0.2/tcp/5001/dns4/{'a' * 200}",
+    ],
+)
+def test_only_where_a_node_can_be_dialled(address: str) -> None:
+    assert not NODE(Multiaddr.parse(address))

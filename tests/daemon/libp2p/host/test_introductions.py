@@ -45,7 +45,7 @@ async def test_who_says_too_much_or_something_false_is_no_peer_of_the_network(sa
         await until(lambda: connection.idle_since is not None)
         assert liar.peer_id not in watcher.met
         assert host.known_addresses(liar.peer_id) == ()
-        assert host._unread == 0
+        assert host._held == 0
 
 
 async def test_addresses_at_which_nobody_else_can_be_are_not_learned() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from daemon.libp2p import multistream, varint, yamux
 from daemon.libp2p.host import Limits, Stream
+from daemon.libp2p.host.connection import STREAM
 from daemon.libp2p.host.limits import Admission
 from daemon.libp2p.identity import PrivateKey
 from daemon.libp2p.yamux import frames
@@ -158,11 +159,11 @@ async def test_one_peer_cannot_leave_more_unread_than_its_share() -> None:
         await peer.send()
         while not any(isinstance(event, yamux.StreamReset) for event in peer.events):
             assert await peer.receive()
-        assert host._unread <= 512 * 1024
+        assert host._held <= 512 * 1024
 
 
 async def test_all_together_cannot_and_the_one_with_the_most_is_cut_off() -> None:
-    limits = Limits(unread=600 * 1024)
+    limits = Limits(held=600 * 1024)
     async with make_host(limits=limits) as host:
         host.handle(ECHO, never_read)
         opening = multistream.Initiator([ECHO]).start()
@@ -176,8 +177,39 @@ async def test_all_together_cannot_and_the_one_with_the_most_is_cut_off() -> Non
                 await peer.send()
             await large.until_closed()
             await until(lambda: connections(host) == 1)
-            assert 200 * 1024 <= host._unread <= 210 * 1024
-        await until(lambda: host._unread == 0)
+            assert 200 * 1024 <= host._held <= 210 * 1024
+        await until(lambda: host._held == 0)
+
+
+async def test_streams_that_all_together_have_open_are_bounded_too() -> None:
+    async with make_host(limits=Limits(held=300 * STREAM)) as host, AsyncExitStack() as stack:
+        host.handle(ECHO, never_read)
+        opening = multistream.Initiator([ECHO]).start()
+        peers = [await stack.enter_async_context(stranger(host)) for _ in range(4)]
+        for peer, streams in zip(peers, (20, 120, 90, 100), strict=True):
+            await peer.upgrade()
+            for _ in range(streams):
+                peer.session.send(peer.session.open_stream(), opening)
+            await peer.send()
+        await peers[1].until_closed()
+        await until(lambda: connections(host) == 3)
+        assert host._held >= (20 + 90 + 100) * STREAM
+        await stack.aclose()
+        await until(lambda: host._held == 0)
+
+
+async def test_what_all_together_do_not_read_is_bounded_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    ping = frames.header(frames.PING, frames.SYN, 0, 1) * 4000
+    async with make_host(limits=Limits(held=256 * 1024)) as host, stranger(host) as peer:
+        await peer.upgrade()
+        await until(host.peers)
+        assert peer.transport is not None
+        with pytest.raises(ConnectionError):
+            await _write_for_ever(peer.writer, peer.transport.encrypt, ping)
+        await until(lambda: not host.peers())
+        assert host._held == 0
+    assert "peers take up too much memory" in caplog.text
 
 
 async def test_a_peer_that_asks_and_never_reads_is_cut_off() -> None:
