@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -49,6 +49,8 @@ def _read(path: Path) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise KeyFileError(f"the node's key {path} is a link to what is not there") from None
         return None
     with open(descriptor, "rb") as file:  # noqa: PTH123 (an open descriptor has no path)
         status = os.fstat(descriptor)
@@ -66,7 +68,7 @@ def _read(path: Path) -> bytes | None:
 def _parse(path: Path, content: bytes) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise KeyFileError(
             f"the node's key {path} holds no whole private key in PEM (PKCS#8, not encrypted); restore it, or"
             " remove it: the node then gets a new key and ID"

@@ -87,8 +87,9 @@ def test_a_torn_file_is_told_and_kept(tmp_path: Path, size: int) -> None:
         Ed25519PrivateKey.generate().private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
         ),
+        GO_KEY.replace(b"K2VwBCIE", b"K2VvBCIE"),
     ],
-    ids=["noise", "large", "public", "der", "encrypted"],
+    ids=["noise", "large", "public", "der", "encrypted", "one bit of the type"],
 )
 def test_what_is_no_private_key_is_told(tmp_path: Path, content: bytes) -> None:
     write(tmp_path, content)
@@ -120,6 +121,14 @@ def test_a_directory_in_the_files_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "private.key").mkdir(mode=0o700)
     with pytest.raises(KeyFileError, match="cannot be kept: Is a directory"):
         load_or_create(tmp_path)
+
+
+def test_a_link_to_nothing_is_told_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "private.key"
+    path.symlink_to(tmp_path / "volume" / "private.key")
+    with pytest.raises(KeyFileError, match=r"private\.key is a link to what is not there"):
+        load_or_create(tmp_path)
+    assert path.is_symlink()
 
 
 def test_a_pipe_in_the_files_place_is_told_at_once(tmp_path: Path) -> None:
