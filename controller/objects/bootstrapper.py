@@ -116,12 +116,17 @@ def _container(image: str) -> Object:
         "CLIENT_AUTHORITIES": f"{_TLS}/ca.crt",
         "KUBECONFIG": f"{_KUBECONFIG}/kubeconfig",
     }
+    # Of whichever family the seed's pods are; 0.0.0.0 would leave out IPv6.
+    address = {"fieldRef": {"fieldPath": "status.podIP"}}
     return {
         "name": "bootstrapper",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve"],
-        "env": [{"name": f"BOOTSTRAPPER_{name}", "value": value} for name, value in settings.items()],
+        "env": [
+            {"name": "BOOTSTRAPPER_ADDRESS", "valueFrom": address},
+            *({"name": f"BOOTSTRAPPER_{name}", "value": value} for name, value in settings.items()),
+        ],
         "ports": [
             {"name": "https", "containerPort": TLS_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": PROBE_PORT, "protocol": "TCP"},

@@ -257,12 +257,19 @@ def test_the_resource_manager_puts_a_token_into_the_access_secret() -> None:
 # The bootstrapper
 
 
-def test_the_bootstrapper_accepts_its_settings() -> None:
-    environment = {variable["name"]: variable["value"] for variable in container()["env"]}
+def test_the_bootstrapper_listens_at_its_pods_address_be_it_ipv4_or_ipv6() -> None:
+    (address,) = [each for each in container()["env"] if each["name"] == "BOOTSTRAPPER_ADDRESS"]
+    assert address["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+@pytest.mark.parametrize("pod_ip", ["10.1.2.3", "fd00::3"])
+def test_the_bootstrapper_accepts_its_settings(pod_ip: str) -> None:
+    environment = {variable["name"]: variable.get("value", pod_ip) for variable in container()["env"]}
     assert all(name.startswith("BOOTSTRAPPER_") for name in environment)
     fields = {name.removeprefix("BOOTSTRAPPER_").lower(): value for name, value in environment.items()}
     assert fields.keys() <= ServerSettings.model_fields.keys()
     settings = ServerSettings(**fields)  # type: ignore[arg-type]  # as the environment has them
+    assert str(settings.address) == pod_ip
     mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod()["spec"]["volumes"]}
     assert volumes["tls"]["secret"]["secretName"] == names.SERVER_SECRET

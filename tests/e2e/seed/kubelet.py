@@ -132,8 +132,8 @@ class Pod:
 
     def _variable(self, variable: Mapping[str, Any]) -> tuple[str, str]:
         if "valueFrom" in variable:
-            assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
-            return variable["name"], self.namespace
+            fields = {"metadata.namespace": self.namespace, "status.podIP": self._machine.address}
+            return variable["name"], fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
         return variable["name"], variable["value"]
 
     def _service_account(self) -> list[dict[str, str]]:
