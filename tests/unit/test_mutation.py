@@ -198,6 +198,8 @@ class TestHostsFiles:
         [
             ("/etc/containerd/certs.d/registry.example.com:8443/hosts.toml", True),
             ("/etc/containerd/certs.d//quay.io/hosts.toml", True),
+            ("//etc/containerd/certs.d/quay.io/hosts.toml", True),
+            ("etc/containerd/certs.d/quay.io/hosts.toml", True),
             ("/etc/containerd/certs.d/hosts.toml", False),
             ("/etc/containerd/certs.d/a/b/hosts.toml", False),
             ("/etc/containerd/certs.d/quay.io/hosts.toml.bak", False),

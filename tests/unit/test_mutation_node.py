@@ -44,6 +44,16 @@ def test_without_the_secret_there_are_no_certificate_files_and_no_flag() -> None
     assert "cert-dir" not in content
 
 
+def test_files_for_a_single_node_do_not_stand_beside_those_of_the_same_path_for_all() -> None:
+    # gardener-resource-manager would refuse the whole object.
+    paths = ["/etc/spegel/bootstrap/ca.crt", "/opt/bin/spegel", "/a", "/opt/bin/spegel"]
+    osc = apply(small_osc(files=[{"path": path, "hostName": f"node-{i}"} for i, path in enumerate(paths)]))
+    files = osc["spec"]["files"]
+    assert [file["path"] for file in files[:3]] == ["/etc/spegel/bootstrap/ca.crt", "/opt/bin/spegel", "/a"]
+    assert len(files) == len({file["path"] for file in files})
+    assert [file["path"] for file in files if "hostName" in file] == ["/a"]
+
+
 def test_certificate_files_go_when_the_secret_no_longer_has_them_all() -> None:
     before = small_osc(
         files=[{"path": "/etc/spegel/bootstrap/tls.key", "hostName": "node-1"}, {"path": "/a"}]

@@ -73,7 +73,8 @@ def _defaults(files: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _registry(path: str) -> str | None:
     """Return the registry whose hosts.toml a path is, None for any other file."""
-    directory, name = posixpath.split(posixpath.normpath(path))
+    # Without a slash or with two of them in front it is the same file to gardener-node-agent.
+    directory, name = posixpath.split(posixpath.normpath("/" + path.lstrip("/")))
     parent, registry = posixpath.split(directory)
     return registry if name == "hosts.toml" and parent == _DIRECTORY else None
 

@@ -41,29 +41,32 @@ def put_named(
 ) -> list[Operation]:
     """Bring named elements into a list: in place where one of the name exists, else at the end.
 
+    Then there is one of each name: a file for all nodes is refused beside one of its path for a single node.
+
     Args:
         location: where the list is, or will be when ``existing`` is None.
         existing: the list as it is; its elements are mappings.
         wanted: the elements, each named by its member ``key``.
-        key: the member that names an element. An element with a ``hostName`` is for one node only
-            and is never the one meant.
+        key: the member that names an element.
         owned: names whose elements are removed where they are not wanted.
     """
     if existing is None:
         return [add(location, wanted)] if wanted else []
     positions: dict[str, list[int]] = {}
     for position, element in enumerate(existing):
-        name = element.get(key)
-        if isinstance(name, str) and not element.get("hostName"):
+        if isinstance(name := element.get(key), str):
             positions.setdefault(name, []).append(position)
     additions, replacements = [], []
+    unwanted: list[int] = []
     for element in wanted:
         found = positions.pop(element[key], None)
         if found is None:
             additions.append(add((*location, "-"), element))
-        elif existing[found[0]] != element:
+            continue
+        if existing[found[0]] != element:
             replacements.append(replace((*location, found[0]), element))
-    unwanted = sorted(position for name in owned for position in positions.get(name, ()))
+        unwanted += found[1:]
+    unwanted += (position for name in owned for position in positions.get(name, ()))
     # From the end, so that the positions still to be used stay right.
-    removals = [remove((*location, position)) for position in reversed(unwanted)]
+    removals = [remove((*location, position)) for position in sorted(unwanted, reverse=True)]
     return [*replacements, *removals, *additions]
