@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from daemon.kademlia.message import MAX_ANSWER, MAX_REQUEST, Message
 from daemon.kademlia.network import NetworkError
@@ -19,6 +20,9 @@ _REQUEST_PATIENCE = 5.0
 """Seconds that a request may take, dialling included."""
 _SEND_PATIENCE = 20.0
 """The same for a batch of messages."""
+_AT_ONCE = 32
+"""Requests to one peer; more wait. Peers allow only so many streams, go-libp2p 64 for a protocol, and one that
+refuses a stream would pass for one that does not answer."""
 _TURN = 32
 """Requests of one stream that are answered before others have their turn."""
 _PIECE = 32 * 1024
@@ -36,6 +40,7 @@ class DhtNetwork:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._places = WeakValueDictionary[PeerId, asyncio.Semaphore]()  # as long as there are requests
 
     def serve(self, answer: Callable[[PeerId, str, Message], Message | None]) -> None:
         """Answer requests of others from now on; ``answer`` is told who asks and from which IP address."""
@@ -59,7 +64,10 @@ class DhtNetwork:
             NetworkError: there is no answer.
         """
         try:
-            async with asyncio.timeout(_REQUEST_PATIENCE):
+            async with (
+                asyncio.timeout(_REQUEST_PATIENCE),
+                self._places.setdefault(peer.id, asyncio.Semaphore(_AT_ONCE)),
+            ):
                 stream = await self._host.open_stream(peer, PROTOCOL)
                 try:
                     await stream.write(varint.delimit(message.encode()))
