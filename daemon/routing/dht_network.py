@@ -21,8 +21,8 @@ _REQUEST_PATIENCE = 5.0
 _SEND_PATIENCE = 20.0
 """The same for a batch of messages."""
 _AT_ONCE = 32
-"""Requests to one peer; more wait. Peers allow only so many streams, go-libp2p 64 for a protocol, and one that
-refuses a stream would pass for one that does not answer."""
+"""Requests to one peer; more wait. Peers allow only so many streams, go-libp2p 64 for a protocol, and one
+that refuses a stream would pass for one that does not answer."""
 _TURN = 32
 """Requests of one stream that are answered before others have their turn."""
 _PIECE = 32 * 1024
