@@ -18,6 +18,7 @@ from random import Random
 
 from daemon.kademlia.key import position
 from daemon.kademlia.lookup import ProviderLookup
+from daemon.kademlia.lost import MAX_LOST
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network
 from daemon.kademlia.parameters import PROVIDE_DELAY, PROVIDE_INTERVAL, K
@@ -50,7 +51,8 @@ class Node:
         self._providing = Providing(self.schedule, self.search, network, random)
         self._server = Server(self.table, self.store, self.schedule, network.addresses)
         self._told_to: int | None = None  # size of the table when all was last provided, or smaller since
-        self._member_since = self._loop.time()
+        self._undisturbed_since = self._loop.time()
+        self._away: dict[bytes, None] = {}  # whose connections have ended, in this order; a bounded set
 
     @property
     def connected(self) -> bool:
@@ -68,6 +70,20 @@ class Node:
     def found(self, peer: PeerInfo) -> None:
         """Take note of a peer that is said to speak the protocol, and of where it is reached now."""
         self._upkeep.found(peer)
+        if self.table.get(peer.id):
+            self._welcome_back(peer)
+
+    def disconnected(self, peer: PeerId) -> None:
+        """Take note that the last connection to a peer has ended.
+
+        It may be started anew, with no memory of records; or it is this node that is cut off, and is not told
+        what others provide meanwhile.
+        """
+        self._undisturbed_since = self._loop.time()
+        if self.table.get(peer):
+            self._away[peer.raw] = None
+            if len(self._away) > MAX_LOST:
+                del self._away[next(iter(self._away))]
 
     def gone(self, peer: PeerId) -> None:
         """Take note that a peer does not speak the protocol any more."""
@@ -122,10 +138,11 @@ class Node:
     def _knows_all(self) -> bool:
         """Tell whether all records there are have come to this node.
 
-        Among up to K nodes each is sent all records, and after an interval each has got them. What has not
-        come by then all the same is still found by asking, since then nothing is known of it here.
+        Among up to K nodes each is sent all records, and after an interval in which no connection broke each
+        has got them. What has not come by then all the same is still found by asking, since then nothing is
+        known of it here.
         """
-        return len(self.table) < K and self._loop.time() - self._member_since > _SETTLED_AFTER
+        return len(self.table) < K and self._loop.time() - self._undisturbed_since > _SETTLED_AFTER
 
     def _completed(self, peer: PeerInfo) -> PeerInfo:
         """Add the addresses that an answer lacks, when they are known."""
@@ -137,12 +154,20 @@ class Node:
         size = len(self.table)
         if not self._providing.gate.is_set():
             if size == 1:
-                self._member_since = self._loop.time()
+                self._undisturbed_since = self._loop.time()
             self._upkeep.want_refresh()
         elif size < K:
+            self._away.pop(peer.id.raw, None)
             self._providing.greet(peer)
         elif self._told_to is not None and size >= _GROWTH * self._told_to:
             self._provide_all()
+        else:
+            self._welcome_back(peer)
+
+    def _welcome_back(self, peer: PeerInfo) -> None:
+        if peer.id.raw in self._away:
+            del self._away[peer.id.raw]
+            self._providing.greet(peer)
 
     def _left(self) -> None:
         size = len(self.table)

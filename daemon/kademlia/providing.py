@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from random import Random
 
 from daemon.kademlia.explored import ExploredRegions
+from daemon.kademlia.key import common_prefix, position
 from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.network import Network, NetworkError
 from daemon.kademlia.parameters import K
@@ -38,7 +39,7 @@ class Providing:
         self._changed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._explored = ExploredRegions()
-        self._greeted: set[bytes] = set()  # who is being told of all keys
+        self._greeted: set[bytes] = set()  # who is being told what it may have to know
         self.gate = asyncio.Event()
         """Set while the node knows the network well enough."""
 
@@ -54,13 +55,13 @@ class Providing:
         self._changed.set()
 
     def greet(self, peer: PeerInfo) -> None:
-        """Tell a newcomer of all keys, since it is among the nearest to each.
+        """Tell a peer that has come, or come back, of the keys that it is among the nearest to.
 
         Who comes and goes while it is being told is not told twice at a time.
         """
         if self._tasks is not None and peer.id.raw not in self._greeted:
             self._greeted.add(peer.id.raw)
-            self._tasks.create_task(self._tell_all(peer))
+            self._tasks.create_task(self._greet(peer))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -141,15 +142,25 @@ class Providing:
                 tasks.create_task(send(peers[raw], assigned))
         return reached
 
-    async def _tell_all(self, peer: PeerInfo) -> None:
+    async def _greet(self, peer: PeerInfo) -> None:
         own = self._own_record()
-        keys = list(self._schedule)
+        where, shared = position(peer.id.raw), self._shared_with_nearest()
+        keys = [key for key in self._schedule if common_prefix(position(key), where) >= shared]
         try:
             for start in range(0, len(keys), BATCH):
                 if own is None or not await self._tell(peer, keys[start : start + BATCH], own):
                     return
         finally:
             self._greeted.discard(peer.id.raw)
+
+    def _shared_with_nearest(self) -> int:
+        """Return how many leading bits a key and its K nearest share, as it is around this node itself.
+
+        None among up to K others: each is among the nearest to every key.
+        """
+        table = self._search.table
+        nearest = table.nearest(table.position)
+        return common_prefix(table.position, position(nearest[-1].id.raw)) if len(nearest) == K else 0
 
     async def _tell(self, peer: PeerInfo, keys: Iterable[bytes], own: PeerInfo) -> bool:
         messages = [Message(MessageType.ADD_PROVIDER, key, providers=(own,)) for key in keys]

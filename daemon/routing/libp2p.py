@@ -124,7 +124,8 @@ class Libp2pRouter:
             self._node.gone(peer.id)
 
     def gone(self, peer: PeerId) -> None:
-        """Nothing to do: a peer without connection is not lost until it does not answer."""
+        """Tell the DHT; a peer without connection is not lost until it does not answer."""
+        self._node.disconnected(peer)
 
     def _known(self, key: str, count: int) -> list[Peer]:
         peers = map(self._peer, self._node.known_providers(content_key(key))[:count])

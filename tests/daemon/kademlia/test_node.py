@@ -14,7 +14,7 @@ from daemon.kademlia.message import Message, MessageType
 from daemon.kademlia.parameters import ALPHA, BETA, PROVIDE_INTERVAL, RECORD_VALIDITY, K
 from daemon.libp2p.errors import RemoteProtocolError
 from daemon.libp2p.peer_info import PeerInfo
-from tests.daemon.kademlia.clusters import KEY, KEYS, SETTLED, found, grown, holders
+from tests.daemon.kademlia.clusters import KEY, KEYS, SETTLED, found, grown, holders, restart
 
 
 @virtual
@@ -165,6 +165,21 @@ async def test_a_node_that_was_cut_off_provides_everything_again_soon_after():
         await asyncio.sleep(11 * 60)
         assert node_of(ports[0]).connected
         assert all(len(holders(ports, key)) >= K for key in KEYS)
+
+
+@virtual
+async def test_when_all_nodes_are_started_anew_one_after_another_nothing_is_lost():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, len(KEYS))
+        for port, key in zip(ports, KEYS, strict=True):
+            node_of(port).provide([key])
+        await asyncio.sleep(SETTLED)
+        for port, key in zip(ports, KEYS, strict=True):
+            restart(cluster, port)
+            node_of(port).provide([key])
+            await asyncio.sleep(5)
+        for port, key in zip(ports[:-1], KEYS, strict=False):
+            assert await found(ports[-1], key) == [port.info]
 
 
 @virtual

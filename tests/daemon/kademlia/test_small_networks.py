@@ -7,7 +7,7 @@ import asyncio
 from benchmarks.simulated.clock import virtual
 from benchmarks.simulated.cluster import Cluster, find, node_of
 from daemon.kademlia.parameters import K
-from tests.daemon.kademlia.clusters import KEY, KEYS, SETTLED, found, grown, holders
+from tests.daemon.kademlia.clusters import KEY, KEYS, SETTLED, disconnect, found, grown, holders, restart
 
 
 @virtual
@@ -82,6 +82,32 @@ async def test_who_was_away_for_a_moment_among_up_to_k_nodes_is_told_what_it_mis
         ports[3].side = 0
         await asyncio.sleep(60)
         assert all(ports[3] in holders(ports, key) for key in KEYS)
+
+
+@virtual
+async def test_who_is_started_anew_before_anybody_misses_it_is_told_everything_at_once():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 10)
+        node_of(ports[0]).provide(KEYS)
+        await asyncio.sleep(SETTLED)
+        restart(cluster, ports[3])
+        await asyncio.sleep(5)
+        assert all(ports[3] in holders(ports, key) for key in KEYS)
+
+
+@virtual
+async def test_who_was_cut_off_does_not_take_what_it_knows_for_all():
+    async with Cluster(1) as cluster:
+        ports = await grown(cluster, 10)
+        node_of(ports[0]).provide([KEY])
+        await asyncio.sleep(SETTLED)
+        ports[3].side = 1
+        disconnect(cluster, ports[3])
+        node_of(ports[1]).provide([KEY])
+        await asyncio.sleep(60)
+        ports[3].side = 0
+        assert node_of(ports[3]).known_providers(KEY) == [ports[0].info]
+        assert ports[1].info in await found(ports[3], KEY)
 
 
 @virtual

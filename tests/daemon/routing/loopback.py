@@ -45,10 +45,11 @@ def make_router(
     source: Others,
     metrics: Metrics | None = None,
     own: Callable[[int], Iterable[IPv4Address | IPv6Address]] = own_addresses,
+    identity: PrivateKey | None = None,
 ) -> Libp2pRouter:
     """Make a router; the first one that is made is where others begin."""
     router = Libp2pRouter(
-        PrivateKey.generate(),
+        identity or PrivateKey.generate(),
         [listener()],
         source,
         PORT,

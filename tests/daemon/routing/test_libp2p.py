@@ -163,6 +163,18 @@ async def test_a_node_that_comes_back_finds_the_others_and_is_found() -> None:
             assert await first.ready()
 
 
+async def test_a_node_that_is_started_anew_with_its_identity_is_told_what_others_have() -> None:
+    source, identity = loopback.Others(), PrivateKey.generate()
+    first = loopback.make_router(source)
+    async with loopback.running(first):
+        await first.advertise([DIGEST])
+        for _ in range(2):
+            second = loopback.make_router(source, identity=identity)
+            async with loopback.running(second), asyncio.timeout(loopback.PATIENCE):
+                while not second._known(DIGEST, 1):
+                    await asyncio.sleep(0.01)
+
+
 async def test_addresses_of_a_peer_begin_with_the_one_it_was_met_at() -> None:
     async with network(2) as (one, two):
 
