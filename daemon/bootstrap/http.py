@@ -60,8 +60,10 @@ class HttpSource:
                 answer = await _get(self._url, context)
         except TimeoutError:
             raise BootstrapError(f"{url} does not answer within {_PATIENCE:g} s") from None
-        except _UNUSABLE as error:
+        except (OSError, httptools.HttpParserError, CertificateError, _AnswerError) as error:
             raise BootstrapError(f"{url}: {error}") from error
+        except ValueError as error:
+            raise BootstrapError(f"{url}: its host is no name: {error}") from error
         return parse_candidates(answer)
 
 
@@ -121,16 +123,6 @@ async def _get(url: SplitResult, context: ssl.SSLContext | None) -> bytes:
         writer.transport.abort()
 
 
-_UNUSABLE = (
-    OSError,
-    ValueError,  # the URL's host cannot be a name, or be written in a request
-    httptools.HttpParserError,
-    httptools.HttpParserUpgrade,  # which is an error of no family: the server wants to speak something else
-    CertificateError,
-    _AnswerError,
-)
-
-
 class _Answer:
     """Callbacks of httptools, which knows chunks and lengths."""
 
@@ -144,7 +136,10 @@ class _Answer:
         self._received += len(data)
         if self._received > _MAX_ANSWER:
             raise _AnswerError(f"the answer is longer than {_MAX_ANSWER} bytes")
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise _AnswerError("the answer is the beginning of another protocol") from error
 
     def body(self) -> bytes:
         status: int = self._parser.get_status_code()

@@ -166,7 +166,7 @@ async def test_an_answer_in_chunks() -> None:
         (b"", "the answer is empty"),
         (
             response(status="101 Switching Protocols", fields="Upgrade: x\r\nConnection: upgrade\r\n"),
-            "http://127",
+            "another protocol",
         ),
     ],
 )
