@@ -46,10 +46,6 @@ class PeerStore:
         """Believe what is known of a peer for longer: it is connected."""
         self.add(peer, self.addresses(peer, now), now)
 
-    def discard(self, peer: PeerId, address: Multiaddr) -> None:
-        """Stop believing an address: somebody else was met there."""
-        self._peers.get(peer, {}).pop(address, None)
-
     def addresses(self, peer: PeerId, now: float) -> tuple[Multiaddr, ...]:
         """Return the addresses of a peer that are believed, the last heard of last."""
         known = self._peers.get(peer, {})
