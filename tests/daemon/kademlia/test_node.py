@@ -173,11 +173,11 @@ async def test_when_all_nodes_are_started_anew_one_after_another_nothing_is_lost
         ports = await grown(cluster, len(KEYS))
         for port, key in zip(ports, KEYS, strict=True):
             node_of(port).provide([key])
-        await asyncio.sleep(SETTLED)
+        await asyncio.sleep(5)
         for port, key in zip(ports, KEYS, strict=True):
             restart(cluster, port)
             node_of(port).provide([key])
-            await asyncio.sleep(5)
+            await asyncio.sleep(2)
         for port, key in zip(ports[:-1], KEYS, strict=False):
             assert await found(ports[-1], key) == [port.info]
 
