@@ -36,6 +36,8 @@ NODES = 10_000
 RATE = 200
 CLIENTS = 1000
 _THREADS = 16
+_PATIENCE = 120.0
+"""Seconds for a mass start."""
 _ALLOCATION = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}  # as in the container image
 _LISTENING = re.compile(r"Listening at: https://127\.0\.0\.1:(\d+) http://127\.0\.0\.1:(\d+)")
 _REQUEST = b"GET /bootstrap-nodes HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
@@ -220,27 +222,46 @@ def _together(work: list[Callable[[], None]]) -> None:
 
 
 async def mass_start(server: Server, clients: int) -> tuple[list[float], float]:
-    """Let clients connect at once, each with a full handshake; returns latencies in ms, and seconds."""
+    """Let clients connect at once, each with a full handshake; returns latencies in ms, and seconds.
+
+    Who is dropped, having been too slow for the server on a machine that has other work, asks again, as a
+    node does; its latency counts from the start of all.
+    """
     latencies: list[float] = []
     start = time.perf_counter()
 
     async def one() -> None:
+        answer = b""
+        while not answer:
+            answer = await _first_answer(server)
+        if b" 200 OK" not in answer[:20]:
+            raise RuntimeError(f"the bootstrapper answered {answer[:100]!r}")
+        latencies.append((time.perf_counter() - start) * 1000)
+
+    async with asyncio.timeout(_PATIENCE):
+        await asyncio.gather(*(one() for _ in range(clients)))
+    return latencies, time.perf_counter() - start
+
+
+async def _first_answer(server: Server) -> bytes:
+    """Ask on a new connection; return the answer, empty when the server drops it."""
+    try:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1",
             server.port,
             ssl=server.context,
             server_hostname="localhost",
-            ssl_handshake_timeout=120,
+            ssl_handshake_timeout=_PATIENCE,
         )
+    except ConnectionError:
+        return b""
+    try:
         writer.write(_REQUEST % b"close")
-        answer = await reader.read(1 << 16)
-        if b" 200 OK" not in answer[:20]:
-            raise RuntimeError(f"the bootstrapper answered {answer[:100]!r}")
-        latencies.append((time.perf_counter() - start) * 1000)
+        return await reader.read(1 << 16)
+    except ConnectionError:
+        return b""
+    finally:
         writer.transport.abort()
-
-    await asyncio.gather(*(one() for _ in range(clients)))
-    return latencies, time.perf_counter() - start
 
 
 @contextlib.contextmanager
