@@ -67,7 +67,7 @@ def desired(shoot: Shoot, certificates: Certificates, options: Options) -> Desir
         *exposure(namespace, server, options),
     ]
     resources = [
-        ManagedResource(names.SHOOT_RESOURCE, namespace, Target.SHOOT, tuple(shoot_access.rbac())),
+        ManagedResource(names.SHOOT_RESOURCE, namespace, Target.SHOOT, tuple(shoot_access.in_shoot())),
         ManagedResource(names.BOOTSTRAPPER_RESOURCE, namespace, Target.SEED, tuple(serving)),
     ]
     if shoot.monitored:

@@ -13,7 +13,7 @@ _SHOOT_NAMESPACE = "kube-system"
 
 
 def access_secret(namespace: str) -> Object:
-    """Return the Secret that gardener-resource-manager makes a ServiceAccount and puts a token for."""
+    """Return the Secret that gardener-resource-manager puts a token of the ServiceAccount into."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -34,10 +34,23 @@ def access_secret(namespace: str) -> Object:
     }
 
 
-def rbac() -> list[Object]:
-    """Return what is applied in the shoot."""
+def in_shoot() -> list[Object]:
+    """Return what is applied in the shoot: the ServiceAccount and its rights.
+
+    gardener-resource-manager would make the ServiceAccount for the Secret too, and never delete it.
+    """
     metadata = {"name": _ROLE, "labels": dict(names.LABELS)}
     return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {
+                "name": names.BOOTSTRAPPER,
+                "namespace": _SHOOT_NAMESPACE,
+                "labels": dict(names.LABELS),
+            },
+            "automountServiceAccountToken": False,
+        },
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",

@@ -12,8 +12,6 @@ from controller.objects import names
 from controller.operator.client import Client, NotFoundError, Object
 from controller.operator.resources import MANAGED_RESOURCE, SECRET, Resource, resource_of
 
-_SKIP_DELETION = "serviceaccount.resources.gardener.cloud/skip-deletion"
-
 Name = tuple[Resource, str]
 
 MANAGED_RESOURCES: tuple[Name, ...] = tuple((MANAGED_RESOURCE, name) for name in names.MANAGED_RESOURCES)
@@ -86,10 +84,6 @@ class Inventory:
             thing = await self._find(resource, name)
             if thing is not None and _needs_shoot(thing) and not thing["spec"].get("keepObjects"):
                 await self._patch(resource, thing, {"spec": {"keepObjects": True}})
-        access = await self._find(SECRET, names.ACCESS_SECRET)
-        if access is not None:
-            # Or the resource manager would delete the ServiceAccount in the shoot.
-            await self._patch(SECRET, access, {"metadata": {"annotations": {_SKIP_DELETION: "true"}}})
 
     async def _patch(self, resource: Resource, thing: Object, patch: Object) -> None:
         await self._client.patch(resource, thing["metadata"]["name"], self._namespace, patch)
@@ -115,6 +109,4 @@ class Inventory:
 
 def _needs_shoot(thing: Object) -> bool:
     """Tell whether the resource manager has to delete something in the shoot before an object can go."""
-    if thing["kind"] == MANAGED_RESOURCE.kind:
-        return not thing["spec"].get("class")
-    return bool(thing["metadata"]["name"] == names.ACCESS_SECRET)
+    return thing["kind"] == MANAGED_RESOURCE.kind and not thing["spec"].get("class")

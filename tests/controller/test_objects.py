@@ -87,9 +87,8 @@ def test_every_object_is_labelled_as_ours_and_has_a_name_of_its_own(variant: str
                 ("registry-spegel", "shoot-registry-spegel", "shoot-access-", "extensions.gardener.cloud:")
             )
         )
-        assert thing["metadata"].get("namespace") == (
-            None if thing["kind"].startswith("ClusterRole") else NAMESPACE
-        )
+        elsewhere = {"ClusterRole": None, "ClusterRoleBinding": None, "ServiceAccount": "kube-system"}
+        assert thing["metadata"].get("namespace") == elsewhere.get(thing["kind"], NAMESPACE)
     assert len({(thing["kind"], thing["metadata"]["name"]) for thing in made}) == len(made)
 
 
@@ -156,9 +155,10 @@ def test_a_secret_of_a_managed_resource_may_change_and_is_not_collected_as_garba
         assert "resources.gardener.cloud/garbage-collectable-reference" not in secret["metadata"]["labels"]
 
 
-def test_only_the_two_roles_go_into_the_shoot() -> None:
+def test_only_an_account_and_its_rights_go_into_the_shoot_so_that_they_are_deleted_too() -> None:
     (resource,) = [each for each in objects().managed_resources if each.name == names.SHOOT_RESOURCE]
-    role, binding = resource.objects
+    account, role, binding = resource.objects
+    assert (account["kind"], account["automountServiceAccountToken"]) == ("ServiceAccount", False)
     assert role["kind"] == "ClusterRole"
     assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]
     assert binding["roleRef"] == {
@@ -174,6 +174,8 @@ def test_only_the_two_roles_go_into_the_shoot() -> None:
             "namespace": access["serviceaccount.resources.gardener.cloud/namespace"],
         }
     ]
+    (subject,) = binding["subjects"]
+    assert subject.items() >= {key: account["metadata"][key] for key in ("name", "namespace")}.items()
 
 
 def test_a_shoot_for_testing_has_no_monitoring() -> None:

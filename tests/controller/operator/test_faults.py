@@ -83,7 +83,7 @@ STORIES: dict[str, tuple[Story, int]] = {
     "reconcile": (reconcile, 13),
     "delete": (delete, 13),
     "delete_half_created": (delete_half_created, 8),
-    "migrate": (migrate, 15),
+    "migrate": (migrate, 14),
     "restore": (restore, 14),
 }
 WRITES = [(name, at) for name, (_, writes) in STORIES.items() for at in range(1, writes + 1)]

@@ -125,11 +125,7 @@ async def test_deletion_waits_until_the_resource_manager_has_deleted_what_it_mad
 
 async def test_deletion_by_force_waits_for_nothing_in_the_shoot(seed: Seed) -> None:
     await reconciled(seed)
-    for resource, name in (
-        (MANAGED_RESOURCE, "registry-spegel-shoot"),
-        (SECRET, "shoot-access-registry-spegel-bootstrapper"),
-    ):
-        await seed.client.patch(resource, name, seed.namespace, HELD)
+    await seed.client.patch(MANAGED_RESOURCE, "registry-spegel-shoot", seed.namespace, HELD)
     force = {"metadata": {"annotations": {"confirmation.gardener.cloud/force-deletion": "true"}}}
     await seed.change_cluster(force)
     await seed.delete_extension()
@@ -207,11 +203,7 @@ async def test_other_finalizers_stay_when_the_extension_is_deleted(seed: Seed) -
 async def test_migration_keeps_what_is_in_the_shoot_and_the_authority(seed: Seed) -> None:
     await reconciled(seed)
     authority = await seed.client.get(SECRET, "registry-spegel-ca", seed.namespace)
-    for resource, name in (
-        (MANAGED_RESOURCE, "registry-spegel-shoot"),
-        (SECRET, "shoot-access-registry-spegel-bootstrapper"),
-    ):
-        await seed.client.patch(resource, name, seed.namespace, HELD)
+    await seed.client.patch(MANAGED_RESOURCE, "registry-spegel-shoot", seed.namespace, HELD)
     await seed.ask("migrate")
     async with working(seed):
         going = await seed.until(
@@ -221,16 +213,6 @@ async def test_migration_keeps_what_is_in_the_shoot_and_the_authority(seed: Seed
         assert going["spec"]["keepObjects"] is True
         assert "gardener.cloud/operation" in (await seed.extension())["metadata"]["annotations"]
         await seed.client.patch(MANAGED_RESOURCE, "registry-spegel-shoot", seed.namespace, FREE)
-        access = await seed.until(
-            SECRET,
-            "shoot-access-registry-spegel-bootstrapper",
-            lambda thing: "deletionTimestamp" in thing["metadata"],
-        )
-        assert access is not None
-        # The resource manager leaves the ServiceAccount in the shoot alone.
-        skip = "serviceaccount.resources.gardener.cloud/skip-deletion"
-        assert access["metadata"]["annotations"][skip] == "true"
-        await seed.client.patch(SECRET, access["metadata"]["name"], seed.namespace, FREE)
         extension = await seed.until_done("Migrate")
     assert is_accepted(extension)
     assert not extension["metadata"].get("finalizers")
