@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 _INTERVAL = 30 * 60.0
 """Seconds after which candidates are looked for again although peers are known."""
 _FIRST_REPEAT = 1.0
-"""The same while none was reached; then twice as long each time."""
+"""The same while not all were reached; then twice as long each time."""
 _LOOK = 1.0
 """Seconds between two looks at whether peers are still known."""
 _PATIENCE = 30.0
@@ -98,8 +98,9 @@ class Bootstrap:
     async def run(self) -> None:
         """Work until cancelled.
 
-        Peers that came by themselves are not enough: in a cluster that starts as a whole they may know nobody
-        else. So while no candidate was reached it is soon tried again, though less and less often.
+        Some peers are not enough, whether reached or come by themselves: in a cluster that starts as a whole
+        they may know nobody else. So while any candidate was not reached it is soon tried again, though less
+        and less often.
         """
         while True:
             settled = await self._reach_connectivity()
@@ -107,13 +108,13 @@ class Bootstrap:
             while await self._stay_connected(pause):
                 pause = min(2 * pause, _INTERVAL)
                 try:
-                    await self.attempt()
-                    pause = _INTERVAL
+                    if await self.attempt():
+                        pause = _INTERVAL
                 except BootstrapError as error:
                     logger.warning("no further peers: %s", error)
 
-    async def attempt(self) -> None:
-        """Look for candidates once and connect to them.
+    async def attempt(self) -> bool:
+        """Look for candidates once and connect to them; tell whether all of them were reached.
 
         Raises:
             BootstrapError: nobody was reached.
@@ -127,19 +128,18 @@ class Bootstrap:
                 outcomes = await asyncio.gather(*map(self._connect, others))
         except TimeoutError:
             raise BootstrapError(f"that takes longer than {_PATIENCE:g} s") from None
+        failures = [str(error) for error in outcomes if error and not isinstance(error, SelfDialError)]
         if None in outcomes:
-            return
-        failures = [str(outcome) for outcome in outcomes if not isinstance(outcome, SelfDialError)]
+            return not failures
         raise BootstrapError("; ".join(failures)) if failures else AloneError
 
     async def _reach_connectivity(self) -> bool:
-        """Look for candidates until peers are known; tell whether one was reached, or there are none."""
+        """Look for candidates until peers are known; tell whether all were reached, or there are none."""
         loop = asyncio.get_running_loop()
         started, pause, said = loop.time(), _FIRST_PAUSE, ""
         while True:
             try:
-                await self.attempt()
-                settled = True
+                settled = await self.attempt()
             except BootstrapError as error:
                 settled = isinstance(error, AloneError)
                 if str(error) != said and not self._connected():

@@ -138,6 +138,26 @@ async def test_peers_that_come_by_themselves_are_not_the_end_while_no_candidate_
 
 
 @virtual
+async def test_one_candidate_is_not_enough_while_others_are_not_reached() -> None:
+    world = World()
+    late = addresses("/ip4/10.0.0.3/tcp/5001")
+    world.candidates = [*world.candidates, Candidate(None, late)]
+
+    def answer() -> None:
+        if world.dialled[-1] == (None, late):
+            world.refuse()
+        world.join()
+
+    world.answer = answer
+    async with running(world):
+        await asyncio.sleep(60)
+        assert [round(time) for time in world.asked_at] == [0, 1, 3, 7, 15, 31]
+        world.answer = world.join
+        await asyncio.sleep(1000)
+        assert [round(time) for time in world.asked_at[6:]] == [63]
+
+
+@virtual
 async def test_a_candidate_that_is_gone_for_good_is_tried_ever_less_often(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
