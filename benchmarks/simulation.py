@@ -30,8 +30,6 @@ MAX_JOINING = 2_000
 """Nodes up to which a cluster joins one by one; a larger one is connected as joining would have it."""
 SAMPLE = 20
 """Nodes of a connected cluster that take part where load does not matter; the others only answer."""
-MAX_PARTITION = 500
-"""Nodes of the largest cluster that is cut in halves; every node then looks for all whom it has lost."""
 MAX_JOINING_LOSSY = 200
 """Nodes of the largest cluster that joins while messages get lost; every loss takes tables apart."""
 KEYS = 1_000
@@ -290,7 +288,7 @@ async def healed(size: int, apart: float) -> list[float]:
 def partition_section(sizes: Sequence[int]) -> str:
     """Searches across a cluster that was cut in halves."""
     rows, lines = [], {}
-    for size in dict.fromkeys(min(size, MAX_PARTITION) for size in sizes):
+    for size in sizes:
         before, *after = healed(size, 25 * 60)
         lines[f"{size:,} nodes"] = [(float(minute), 100 * part) for minute, part in enumerate(after)]
         whole = next((minute for minute in range(len(after)) if min(after[minute:]) == 1), None)
