@@ -6,7 +6,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from daemon.bootstrap import Bootstrap, Source
@@ -151,11 +151,11 @@ class Libp2pRouter:
 @functools.lru_cache(maxsize=256)  # else it is most of the time that a lookup takes which asks nobody
 def _reached(
     info: PeerInfo,
-    remote: IPv4Address | IPv6Address | None,
+    remote: str | None,
     own: tuple[Multiaddr, ...],
     registry_port: int,
 ) -> Peer:
     """Return how a peer's registry is reached; first of all, at the other end of its connection."""
     named = (address.ip for address in info.addresses if address.ip and address not in own)
-    addresses = dict.fromkeys([remote, *named] if remote else named)
+    addresses = dict.fromkeys([ip_address(remote), *named] if remote else named)
     return Peer(str(info.id), tuple(addresses), registry_port)

@@ -15,7 +15,6 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -155,10 +154,10 @@ class Host:
         """Return where a peer is believed to listen."""
         return self._introductions.known(peer)
 
-    def remote_ip(self, peer: PeerId) -> IpAddress | None:
-        """Return the address of a connected peer at the other end of its connection."""
+    def remote_ip(self, peer: PeerId) -> str | None:
+        """Return the address of a connected peer at the other end of its connection, as text."""
         connection = self._roster.best(peer)
-        return ip_address(connection.remote[0]) if connection is not None else None
+        return connection.remote[0] if connection is not None else None
 
     async def connect(self, peer: PeerInfo) -> None:
         """See that there is a connection to a peer.
