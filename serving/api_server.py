@@ -60,7 +60,8 @@ def connect(
             )
     except Exception as error:
         # A malformed file makes the loader raise anything.
-        raise ConfigurationError(f"no usable configuration for the API server: {error}") from error
+        where = kubeconfig or os.environ.get("KUBECONFIG", "this pod, KUBECONFIG or ~/.kube/config")
+        raise ConfigurationError(f"no usable configuration for the API server in {where}: {error}") from error
     settings.retries = False
     settings.connection_pool_maxsize = connections
     settings.keep_alive = True  # a server that has gone without a word is noticed

@@ -114,7 +114,7 @@ def test_an_unusable_kubeconfig_is_an_error(tmp_path: Path, content: str | None)
     kubeconfig = tmp_path / "kubeconfig"
     if content is not None:
         kubeconfig.write_text(content)
-    with pytest.raises(LandscapeError, match="no usable configuration for the API server: "):
+    with pytest.raises(LandscapeError, match="no usable configuration for the API server"):
         ApiServer(kubeconfig, timeout_seconds=1, connections=1)
 
 

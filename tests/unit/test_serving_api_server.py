@@ -55,5 +55,5 @@ def test_a_configuration_that_is_none(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "kubeconfig"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ConfigurationError, match="no usable configuration for the API server: "):
+    with pytest.raises(ConfigurationError, match="no usable configuration for the API server"):
         connect(path)
