@@ -57,13 +57,14 @@ class Ingress:
         routes = self._find_routes()
         if self._process is not None and routes == self._routes:
             return
-        lines = [f"{host} 127.0.0.1:{port};" for host, port in sorted(routes.items())]
+        address = self._kubelet.machine.address  # of all pods, too
+        lines = [f"{host} {address}:{port};" for host, port in sorted(routes.items())]
         file = self._directory / "nginx.conf"
         file.write_text(
             _CONFIGURATION.format(
                 module=_MODULE,
                 directory=self._directory,
-                address=self._kubelet.machine.address,
+                address=address,
                 routes="\n        ".join(lines),
             )
         )
