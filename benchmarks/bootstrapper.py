@@ -38,6 +38,8 @@ CLIENTS = 1000
 _THREADS = 16
 _PATIENCE = 120.0
 """Seconds for a mass start."""
+_START_PATIENCE = 60.0
+"""Seconds until a bootstrapper has started and read all nodes."""
 _ALLOCATION = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}  # as in the container image
 _LISTENING = re.compile(r"Listening at: https://127\.0\.0\.1:(\d+) http://127\.0\.0\.1:(\d+)")
 _REQUEST = b"GET /bootstrap-nodes HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
@@ -104,11 +106,10 @@ def running(kubeconfig: Path, directory: Path, workers: int) -> Iterator[Server]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=os.environ | _ALLOCATION, stdout=output, stderr=output)
     try:
-        while not (found := _LISTENING.search(log.read_text())):
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text())
-            time.sleep(0.05)
-        while not _is_ready(int(found[2])):
+        deadline = time.monotonic() + _START_PATIENCE
+        while not ((found := _LISTENING.search(log.read_text())) and _is_ready(int(found[2]))):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the bootstrapper does not become ready: {log.read_text()}")
             time.sleep(0.1)
         yield Server(int(found[1]), process.pid, context)
     finally:

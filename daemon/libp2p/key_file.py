@@ -50,7 +50,10 @@ def _read(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         if path.is_symlink():
-            raise KeyFileError(f"the node's key {path} is a link to what is not there") from None
+            raise KeyFileError(
+                f"the node's key {path} is a link to what is not there; restore that, or remove the link:"
+                " the node then gets a new key and ID"
+            ) from None
         return None
     with open(descriptor, "rb") as file:  # noqa: PTH123 (an open descriptor has no path)
         status = os.fstat(descriptor)
